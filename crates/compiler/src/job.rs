@@ -1,0 +1,206 @@
+//! The compiled job: what the scheduler plans and runs.
+
+use std::collections::BTreeMap;
+
+use datafusion::arrow::datatypes::SchemaRef;
+use serde::{Deserialize, Serialize};
+
+use crate::{Diagnostic, TableName};
+
+/// A job folder that has been checked as a whole.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// From `job.toml`.
+    pub name: String,
+    /// Default raw prefix from `job.toml`, as written.
+    pub raw: Option<String>,
+    /// Default lake from `job.toml`, as written.
+    pub lake: Option<String>,
+    /// Declared parameters with their values for this compilation, by name.
+    pub params: BTreeMap<String, Param>,
+    /// Sources by name.
+    pub sources: BTreeMap<TableName, Source>,
+    /// Models, every one after all that it reads; among equals by name.
+    pub models: Vec<Model>,
+    /// Queries over the tables, by file name; never run by `run`.
+    pub analyses: Vec<Analysis>,
+    /// What the user should look at.
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// A declared parameter and its value.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Param {
+    /// Declared type.
+    pub param_type: ParamType,
+    /// The override, else the default.
+    pub value: ParamValue,
+}
+
+/// The type of a parameter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ParamType {
+    /// `boolean`
+    Boolean,
+    /// `bigint`
+    Bigint,
+    /// `double`
+    Double,
+    /// `varchar`
+    Varchar,
+    /// `date`
+    Date,
+    /// `timestamp`, an instant
+    Timestamp,
+}
+
+/// A typed value of a parameter.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", content = "value", rename_all = "lowercase")]
+pub enum ParamValue {
+    /// A truth value.
+    Boolean(bool),
+    /// A 64-bit integer.
+    Bigint(i64),
+    /// A 64-bit float, never NaN.
+    Double(f64),
+    /// Text.
+    Varchar(String),
+    /// Days since 1970-01-01.
+    Date(i32),
+    /// Microseconds since 1970-01-01T00:00:00Z.
+    Timestamp(i64),
+}
+
+/// A declared table over raw objects.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// `raw.<file stem>`.
+    pub name: TableName,
+    /// Declared columns in order, spelt as declared.
+    pub columns: Vec<Column>,
+    /// The same as an Arrow schema with table types; all fields nullable.
+    pub schema: SchemaRef,
+    /// Prefix or glob below the raw prefix, as written.
+    pub location: String,
+    /// Reader options.
+    pub options: SourceOptions,
+    /// The comment directly above the DDL.
+    pub description: Option<String>,
+    /// Path of the file in the job folder.
+    pub file: String,
+    /// Canonical text of the DDL with its options: part of the fingerprint of every model that reads the source.
+    pub canonical: String,
+}
+
+/// One declared column of a source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Column {
+    /// Spelt as declared; also the JSON key.
+    pub name: String,
+    /// Canonical SQL type, for example `DECIMAL(10,2)`.
+    pub sql_type: String,
+}
+
+/// How a JSON source treats what does not fit (Spark's modes).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum JsonMode {
+    /// A field that does not fit is NULL; a record that is no JSON object is a reject.
+    Permissive,
+    /// Both are left out and counted.
+    DropMalformed,
+    /// The first of either fails the run.
+    FailFast,
+}
+
+/// The options of a source, with defaults filled in (`job-files.md` has the table).
+#[derive(Clone, Debug, PartialEq)]
+pub struct SourceOptions {
+    /// Declared mode.
+    pub mode: JsonMode,
+    /// Whether a prefix without objects is fine.
+    pub allow_empty: bool,
+}
+
+/// How a model's table is replaced by a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ModelKind {
+    /// The whole table, from all of the inputs.
+    Full,
+    /// Nothing is stored; readers evaluate the query.
+    View,
+    /// Rows of what the driving input has gained are added.
+    IncrementalByFile {
+        /// The FROM whose rows flow to the output.
+        driving: TableName,
+    },
+}
+
+impl ModelKind {
+    /// The kind's name in a MODEL header.
+    pub fn keyword(&self) -> &'static str {
+        match self {
+            Self::Full => "FULL",
+            Self::View => "VIEW",
+            Self::IncrementalByFile { .. } => "INCREMENTAL_BY_FILE",
+        }
+    }
+}
+
+/// A resolved query: standalone SQL for DataFusion's planner with identifier normalization off.
+#[derive(Clone, Debug)]
+pub struct Query {
+    /// Canonical SQL. Every identifier is quoted and spelt as declared, tables are `"zone"."table"`, parameters are
+    /// `$name`, `now()` and the like are `$execution_ts`. Comments and layout do not change it.
+    pub sql: String,
+    /// Output columns as the planner types them (before [`crate::table_schema`]).
+    pub schema: SchemaRef,
+    /// Tables read, sorted.
+    pub reads: Vec<TableName>,
+    /// Names of the parameters used, sorted; may hold `run_id` and `execution_ts`.
+    pub params: Vec<String>,
+}
+
+/// One table computed by one query.
+#[derive(Clone, Debug)]
+pub struct Model {
+    /// `zone.table` from the path.
+    pub name: TableName,
+    /// How a run replaces the table.
+    pub kind: ModelKind,
+    /// The query.
+    pub query: Query,
+    /// The stored schema: [`crate::table_schema`] of the query's.
+    pub schema: SchemaRef,
+    /// Partition columns in directory order, spelt as in `schema`.
+    pub partitioned_by: Vec<String>,
+    /// Sort order inside files, spelt as in `schema`.
+    pub clustered_by: Vec<String>,
+    /// Size at which a file is closed, in bytes.
+    pub target_file_size_bytes: u64,
+    /// From the header, else the comment directly above.
+    pub description: Option<String>,
+    /// From the header.
+    pub owner: Option<String>,
+    /// From the header.
+    pub tags: Vec<String>,
+    /// Path of the file in the job folder.
+    pub file: String,
+    /// Canonical text of everything in the file that changes the table (header keys that matter, canonical SQL):
+    /// part of the model's fingerprint.
+    pub canonical: String,
+}
+
+/// A query under `analyses/`.
+#[derive(Clone, Debug)]
+pub struct Analysis {
+    /// File stem.
+    pub name: String,
+    /// Path of the file in the job folder.
+    pub file: String,
+    /// The query.
+    pub query: Query,
+    /// The comment at the top.
+    pub description: Option<String>,
+}

@@ -1,0 +1,19 @@
+//! Turns a job folder into a validated [`Job`], or into every diagnostic at once.
+//!
+//! Data flow: the text of a job folder ([`JobFolder`]) -> **[`compile_job`]** -> [`Job`] -> the scheduler plans and runs it.
+//!
+//! Invariant: pure. No I/O, no clock, no randomness; the same text gives the same job, and no text makes it panic.
+
+mod diagnostic;
+mod folder;
+mod job;
+mod name;
+mod types;
+
+pub use diagnostic::{Diagnostic, Diagnostics, Severity};
+pub use folder::JobFolder;
+pub use job::{
+    Analysis, Column, Job, JsonMode, Model, ModelKind, Param, ParamType, ParamValue, Query, Source, SourceOptions,
+};
+pub use name::TableName;
+pub use types::{DeltaTypeError, table_schema, table_type};

@@ -1,0 +1,16 @@
+//! Everything that scheduler and executors must agree on: session, functions, object stores, JSON source, table scan,
+//! table write.
+//!
+//! Data flow: the scheduler registers the inputs of a step ([`Relation`]) in a session of the one [`Engine`], plans the
+//! step's canonical SQL under a write node ([`plan_table_write`]), and runs the plan; each row that comes out names one
+//! Parquet file that was written ([`lakewright_lake::DataFile`]).
+//!
+//! Invariant: the same SQL over the same files gives the same rows, whoever runs it and however it is partitioned.
+
+mod relation;
+mod session;
+mod write;
+
+pub use relation::{RawScan, Relation, TableScan, register_relation};
+pub use session::{Engine, EngineSettings};
+pub use write::{StepProgress, TableWrite, execute_table_write, plan_table_write};

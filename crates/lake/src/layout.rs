@@ -1,0 +1,1 @@
+//! The names of all objects of a lake: pure functions from ids to keys.

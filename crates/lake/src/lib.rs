@@ -1,0 +1,19 @@
+//! Where things are on object storage, and the only code that reads and writes a lake's own objects.
+//!
+//! Data flow: raw objects are listed ([`RawObject`]) -> the engine writes Parquet files and describes each as a
+//! [`DataFile`] -> the scheduler commits them as a version of a Delta table ([`commit_version`]) and keeps the run's
+//! state in small create-only objects ([`state`]).
+//!
+//! Invariant: an object that exists is never rewritten, and the first creator wins.
+
+pub mod data_file;
+pub mod layout;
+pub mod listing;
+pub mod prefix;
+pub mod state;
+pub mod table;
+
+pub use data_file::{ColumnBounds, DataFile, Scalar};
+pub use listing::{RawObject, list_raw_objects};
+pub use prefix::{Created, Prefix};
+pub use table::{CommitOutcome, Snapshot, TableCommit, commit_version, read_snapshot};

@@ -1,0 +1,116 @@
+//! What a run tells whoever watches it, and its summary at the end.
+
+use std::time::Duration;
+
+use lakewright_compiler::TableName;
+use lakewright_engine::StepProgress;
+use serde::{Deserialize, Serialize};
+
+/// What a run does about one model, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepAction {
+    /// What is done.
+    pub work: StepWork,
+    /// Why, in a few words for the user: `nothing changed`, `the query changed`, `first run` …
+    pub reason: String,
+}
+
+/// What is done about one model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StepWork {
+    /// Nothing: fingerprint and inputs equal those of the base release.
+    Skip,
+    /// The whole table is computed and replaced.
+    Replace,
+    /// Rows of new units of the driving input are added.
+    Append,
+    /// A view: its definition is stored.
+    Define,
+}
+
+/// One change of a run, in order.
+#[derive(Clone, Debug)]
+pub enum RunEvent {
+    /// The run has its number.
+    Accepted {
+        /// The run.
+        run_id: String,
+        /// Its number in its job.
+        sequence: u64,
+    },
+    /// An earlier, unfinished run of the same job is brought to its end first.
+    Resuming {
+        /// The earlier run.
+        run_id: String,
+    },
+    /// An earlier run of the same job is being driven by somebody else.
+    Waiting {
+        /// The earlier run.
+        run_id: String,
+    },
+    /// Inputs are frozen and every step is decided, in the order of the job's models.
+    Planned {
+        /// The steps.
+        steps: Vec<(TableName, StepAction)>,
+    },
+    /// A step began.
+    StepStarted {
+        /// The step.
+        step: TableName,
+    },
+    /// A step got on.
+    StepProgressed {
+        /// The step.
+        step: TableName,
+        /// Counts so far.
+        progress: StepProgress,
+    },
+    /// A step's files are written (or it was adopted or skipped).
+    StepFinished {
+        /// The step and its counts.
+        summary: StepSummary,
+    },
+    /// The outcome is decided: tables are being committed.
+    Publishing,
+}
+
+/// One step's part of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepSummary {
+    /// `zone.table`.
+    pub table: TableName,
+    /// What was done, and why.
+    pub action: StepAction,
+    /// Rows that scans gave.
+    pub rows_in: u64,
+    /// Rows written.
+    pub rows_out: u64,
+    /// Records kept aside.
+    pub rejects: u64,
+    /// Files written.
+    pub files: u64,
+    /// Bytes written.
+    pub bytes: u64,
+    /// Bytes spilled to disk.
+    pub bytes_spilled: u64,
+    /// Wall time.
+    pub duration: Duration,
+    /// The version that the run made, once published.
+    pub version: Option<u64>,
+}
+
+/// What a run came to.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RunSummary {
+    /// The run.
+    pub run_id: String,
+    /// Its number in its job.
+    pub sequence: u64,
+    /// The release that it made; `None` if every step was skipped.
+    pub release: Option<u64>,
+    /// Steps in the order of the job's models.
+    pub steps: Vec<StepSummary>,
+    /// Wall time of this driver.
+    pub duration: Duration,
+}

@@ -1,0 +1,18 @@
+//! The control plane: accepts runs of jobs, drives them, and publishes what they made.
+//!
+//! Data flow: [`lakewright_compiler::Job`] -> freeze inputs -> decide each step -> a [`Backend`] executes -> written
+//! files -> publish: one Delta commit a table, then one release object.
+//!
+//! Invariant: only the driver commits, and `outcome.json` is the one point of no return.
+
+mod backend;
+mod catalog;
+mod event;
+mod plan;
+mod run;
+
+pub use backend::{Backend, EmbeddedBackend, StepInput, StepOutput, StepTask};
+pub use catalog::{LakeCatalog, LakeTable, RunRecord, RunState, list_runs, read_run};
+pub use event::{RunEvent, RunSummary, StepAction, StepSummary, StepWork};
+pub use plan::{RunPlan, StepPlan, plan_run};
+pub use run::{RunOptions, RunRequest, Scheduler};
