@@ -1,0 +1,61 @@
+-- Song plays: one row per NextSong event, with the song of the catalogue if it is there.
+MODEL (
+  kind           FULL,
+  partitioned_by (year, month)
+);
+WITH plays AS (
+  SELECT
+    ts, userId, level, sessionId, location, userAgent, song, artist, length,
+    timestamp_millis(ts) AS start_time,
+    -- All fields of the event in one text. Each text is led by its length, -1 for NULL, and each number is closed
+    -- by ';', so that two different events never give the same text.
+    sha2(concat(
+      coalesce(length(artist), -1), ':', coalesce(artist, ''),
+      coalesce(length(auth), -1), ':', coalesce(auth, ''),
+      coalesce(length(firstName), -1), ':', coalesce(firstName, ''),
+      coalesce(length(gender), -1), ':', coalesce(gender, ''),
+      coalesce(length(lastName), -1), ':', coalesce(lastName, ''),
+      coalesce(length(level), -1), ':', coalesce(level, ''),
+      coalesce(length(location), -1), ':', coalesce(location, ''),
+      coalesce(length(method), -1), ':', coalesce(method, ''),
+      coalesce(length(page), -1), ':', coalesce(page, ''),
+      coalesce(length(song), -1), ':', coalesce(song, ''),
+      coalesce(length(userAgent), -1), ':', coalesce(userAgent, ''),
+      coalesce(length(userId), -1), ':', coalesce(userId, ''),
+      coalesce(CAST(itemInSession AS STRING), ''), ';',
+      coalesce(CAST(length AS STRING), ''), ';',
+      coalesce(CAST(registration AS STRING), ''), ';',
+      coalesce(CAST(sessionId AS STRING), ''), ';',
+      coalesce(CAST(status AS STRING), ''), ';',
+      coalesce(CAST(ts AS STRING), ''), ';'
+    ), 256) AS event_hash
+  FROM staging.events
+  WHERE page = 'NextSong'
+),
+ranked_plays AS (
+  -- Events of one hash are identical in every field, so it is all the same which of them comes first.
+  SELECT *, row_number() OVER (PARTITION BY event_hash ORDER BY event_hash) AS event_rank
+  FROM plays
+),
+ranked_songs AS (
+  SELECT
+    title, artist_name, duration, song_id, artist_id,
+    row_number() OVER (PARTITION BY title, artist_name, duration ORDER BY song_id, artist_id) AS song_rank
+  FROM staging.songs
+)
+SELECT
+  sha2(concat(p.event_hash, '-', CAST(p.event_rank AS STRING)), 256) AS songplay_id,
+  p.start_time,
+  p.userId AS user_id,
+  p.level,
+  s.song_id,
+  s.artist_id,
+  p.sessionId AS session_id,
+  p.location,
+  p.userAgent AS user_agent,
+  year(p.start_time) AS year,
+  month(p.start_time) AS month
+FROM ranked_plays p
+LEFT JOIN ranked_songs s
+  -- The catalogue may hold a song twice: the first song_id is taken, and a play stays one row.
+  ON s.title = p.song AND s.artist_name = p.artist AND s.duration = p.length AND s.song_rank = 1;
