@@ -7,6 +7,7 @@
 //!
 //! Invariant: the same SQL over the same files gives the same rows, whoever runs it and however it is partitioned.
 
+mod functions;
 mod relation;
 mod session;
 mod write;

@@ -2,9 +2,14 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use datafusion::{execution::FunctionRegistry, prelude::SessionContext};
+use datafusion::{
+    execution::{FunctionRegistry, session_state::SessionStateBuilder},
+    prelude::SessionContext,
+};
 use lakewright_error::{Error, ErrorKind, Result};
 use lakewright_lake::Prefix;
+
+use crate::functions::with_functions;
 
 /// Resources of one process.
 #[derive(Clone, Debug)]
@@ -44,11 +49,11 @@ impl Engine {
 
     /// A new session with an empty catalog and identifier normalization off.
     pub fn session(&self) -> SessionContext {
-        SessionContext::new()
+        SessionContext::new_with_state(with_functions(SessionStateBuilder::new_with_default_features()).build())
     }
 
     /// The functions that SQL may call, for the compiler.
     pub fn functions(&self) -> Arc<dyn FunctionRegistry + Send + Sync> {
-        Arc::new(SessionContext::new().state())
+        Arc::new(self.session().state())
     }
 }
