@@ -22,7 +22,7 @@ pub struct RunOptions {
 }
 
 /// What a client asks for.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct RunRequest {
     /// The job's files.
     pub folder: JobFolder,
@@ -32,6 +32,12 @@ pub struct RunRequest {
     pub raw: String,
     /// Choices.
     pub options: RunOptions,
+    /// Who asks; empty for the user of this process.
+    pub principal: String,
+    /// The same key of the same principal is the same run, however often it is sent.
+    pub idempotency_key: Option<String>,
+    /// The failed run that this one tries again.
+    pub retries: Option<String>,
 }
 
 /// Drives the runs of one lake.

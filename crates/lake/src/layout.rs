@@ -1,1 +1,140 @@
 //! The names of all objects of a lake: pure functions from ids to keys.
+//!
+//! Keys are relative to the lake's root and separated by `/`. Zones and tables lie at `<zone>/<table>/`, the run state
+//! under [`STATE_DIR`], which Delta readers and listings leave out because of its underscore.
+//!
+//! Invariant: the key of an object depends on ids alone, so that every driver of a run names the same object alike, and
+//! numbers are padded so that the order of keys is the order of numbers.
+
+/// Folder of all run state below the lake's root.
+pub const STATE_DIR: &str = "_lakewright";
+
+/// Folder of the releases.
+pub const RELEASES_DIR: &str = "_lakewright/releases";
+
+/// Folder of the markers of unfinished runs.
+pub const ACTIVE_DIR: &str = "_lakewright/active";
+
+/// Folder of the runs.
+pub const RUNS_DIR: &str = "_lakewright/runs";
+
+/// Folder of the slots of all jobs.
+pub const JOBS_DIR: &str = "_lakewright/jobs";
+
+/// Folder of the heartbeats.
+pub const DRIVERS_DIR: &str = "_lakewright/drivers";
+
+/// What says that a prefix is a lake, and of which format.
+pub const LAKE_MARKER: &str = "_lakewright/lake.json";
+
+/// A number as it stands in a key: decimal, padded to the 20 digits of the greatest `u64`.
+fn padded(number: u64) -> String {
+    format!("{number:020}")
+}
+
+/// Root of a table.
+pub fn table_root(zone: &str, table: &str) -> String {
+    format!("{zone}/{table}")
+}
+
+/// What an idempotency key led to; `digest` is the hexadecimal SHA-256 of principal and key.
+pub fn idempotency(digest: &str) -> String {
+    format!("{STATE_DIR}/idem/{digest}.json")
+}
+
+/// Folder of a job's slots.
+pub fn job_slots_dir(job: &str) -> String {
+    format!("{JOBS_DIR}/{job}")
+}
+
+/// The run that has a number in its job.
+pub fn job_slot(job: &str, sequence: u64) -> String {
+    format!("{JOBS_DIR}/{job}/{}.json", padded(sequence))
+}
+
+/// The marker of an unfinished run.
+pub fn active(run_id: &str) -> String {
+    format!("{ACTIVE_DIR}/{run_id}")
+}
+
+/// Folder of a run.
+pub fn run_dir(run_id: &str) -> String {
+    format!("{RUNS_DIR}/{run_id}")
+}
+
+/// What was asked for.
+pub fn spec(run_id: &str) -> String {
+    format!("{RUNS_DIR}/{run_id}/spec.json")
+}
+
+/// The frozen inputs.
+pub fn frozen(run_id: &str) -> String {
+    format!("{RUNS_DIR}/{run_id}/frozen.json")
+}
+
+/// The frozen listing, where it is too large for `frozen.json`. `nonce` is that of the `frozen.json` that names it:
+/// drivers that race to freeze list at different times, and each must keep its own listing.
+pub fn frozen_listing(run_id: &str, nonce: &str) -> String {
+    format!("{RUNS_DIR}/{run_id}/frozen-{nonce}.parquet")
+}
+
+/// What a step wrote.
+pub fn written(run_id: &str, table: &str) -> String {
+    format!("{RUNS_DIR}/{run_id}/steps/{table}/written.json")
+}
+
+/// The point of no return.
+pub fn outcome(run_id: &str) -> String {
+    format!("{RUNS_DIR}/{run_id}/outcome.json")
+}
+
+/// The terminal summary.
+pub fn done(run_id: &str) -> String {
+    format!("{RUNS_DIR}/{run_id}/done.json")
+}
+
+/// What an observer is told about a run that cannot go on; advisory.
+pub fn broken(run_id: &str) -> String {
+    format!("{RUNS_DIR}/{run_id}/broken.json")
+}
+
+/// A ledger segment of `zone.table`, by the number of the run in its job.
+pub fn ledger_segment(table: &str, sequence: u64) -> String {
+    format!("{STATE_DIR}/ledger/{table}/{}.parquet", padded(sequence))
+}
+
+/// A release.
+pub fn release(number: u64) -> String {
+    format!("{RELEASES_DIR}/{}.json", padded(number))
+}
+
+/// A driver's heartbeat.
+pub fn driver(driver_id: &str) -> String {
+    format!("{DRIVERS_DIR}/{driver_id}")
+}
+
+/// Reads the number of a slot or a release back from the last part of its key; `None` for any other object.
+pub fn number_of(file_name: &str) -> Option<u64> {
+    let digits = file_name.strip_suffix(".json")?;
+    (digits.len() == 20 && digits.bytes().all(|b| b.is_ascii_digit())).then(|| digits.parse().ok())?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_order_of_keys_is_the_order_of_numbers() {
+        assert!(release(9) < release(10));
+        assert!(release(10) < release(u64::MAX));
+        assert_eq!(release(7), "_lakewright/releases/00000000000000000007.json");
+    }
+
+    #[test]
+    fn a_number_is_read_back_from_its_own_keys_only() {
+        assert_eq!(number_of("00000000000000000042.json"), Some(42));
+        assert_eq!(number_of("42.json"), None);
+        assert_eq!(number_of("00000000000000000042.json#1"), None);
+        assert_eq!(number_of("99999999999999999999.json"), None);
+    }
+}

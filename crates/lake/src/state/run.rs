@@ -1,0 +1,321 @@
+//! The objects of one run, from what was asked for to how it ended.
+//!
+//! Invariant: every object is created once. Where several drivers may race, each puts a nonce of its own in, so that a
+//! lost answer is told apart from another's win.
+
+use std::collections::BTreeMap;
+
+use arrow::datatypes::SchemaRef;
+use serde::{Deserialize, Serialize};
+
+use super::{Format, InputState, ReleasedView, schema};
+use crate::{DataFile, RawObject};
+
+/// `lake.json`: this prefix is a lake of this format.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LakeMarker {
+    /// Marks the format.
+    pub format: Format,
+    /// Version of the program that made the lake.
+    pub program: String,
+}
+
+/// `idem/<digest>.json`: what a client's key led to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Idempotency {
+    /// Marks the format.
+    pub format: Format,
+    /// The run.
+    pub run_id: String,
+    /// SHA-256 of the request: the same key with another request is refused.
+    pub request_digest: String,
+    /// No slot of the run has a lower number.
+    pub first_sequence: u64,
+}
+
+/// `jobs/<job>/<seq>.json`: the run is accepted, with this number.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobSlot {
+    /// Marks the format.
+    pub format: Format,
+    /// The run.
+    pub run_id: String,
+}
+
+/// `active/<run_id>`: the run may be unfinished.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Active {
+    /// Marks the format.
+    pub format: Format,
+    /// Its job.
+    pub job: String,
+    /// No slot of the run has a lower number.
+    pub first_sequence: u64,
+}
+
+/// `runs/<run_id>/spec.json`: everything that any driver needs to run it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spec {
+    /// Marks the format.
+    pub format: Format,
+    /// Name of the job.
+    pub job: String,
+    /// Text of the job's files by path.
+    pub files: BTreeMap<String, String>,
+    /// Overrides of parameters, as text.
+    pub params: BTreeMap<String, String>,
+    /// The raw prefix, as a location that any driver can open.
+    pub raw: String,
+    /// Choices.
+    pub options: SpecOptions,
+    /// Who asked.
+    pub principal: String,
+    /// The run's one time, in microseconds since 1970-01-01T00:00:00Z; also when it was accepted.
+    pub execution_us: i64,
+    /// Version of the program that accepted it.
+    pub program: String,
+    /// The failed run that this one tries again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retries: Option<String>,
+    /// No slot of the run has a lower number.
+    pub first_sequence: u64,
+}
+
+/// Choices of one run that change what it does, not what a table means.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SpecOptions {
+    /// Rebuild selected models whatever has changed.
+    pub full_refresh: bool,
+    /// Patterns of models to run; empty is everything.
+    pub select: Vec<String>,
+    /// Patterns of models to leave out.
+    pub exclude: Vec<String>,
+}
+
+/// `runs/<run_id>/frozen.json`: what every try and every driver of the run works from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Frozen {
+    /// Marks the format.
+    pub format: Format,
+    /// Told apart from every other creator's.
+    pub nonce: String,
+    /// Number of the run in its job.
+    pub sequence: u64,
+    /// The release that it starts from; `None` on an empty lake.
+    pub base_release: Option<u64>,
+    /// Sources that its steps read, by `zone.table`.
+    pub sources: BTreeMap<String, FrozenSource>,
+    /// The job's models by `zone.table`, with what is done about each.
+    pub models: BTreeMap<String, FrozenModel>,
+}
+
+/// The one listing of a source.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FrozenSource {
+    /// [`super::listing_digest`] of the objects.
+    pub digest: String,
+    /// Number of objects.
+    pub object_count: u64,
+    /// Bytes of the objects.
+    pub byte_count: u64,
+    /// The objects, sorted by key; `None` if they are in the Parquet object beside `frozen.json`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub objects: Option<Vec<RawObject>>,
+}
+
+/// What is done about one model.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FrozenModel {
+    /// Fingerprint of the model at the freeze.
+    pub fingerprint: String,
+    /// What is done.
+    pub work: StepWork,
+    /// Why, for people.
+    pub reason: String,
+}
+
+/// What is done about one model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StepWork {
+    /// Nothing: fingerprint and inputs equal those of the base release, or the model is not selected.
+    Skip,
+    /// The whole table is computed and replaced.
+    Replace,
+    /// Rows of new units of the driving input are added.
+    Append,
+    /// A view: its definition is stored.
+    Define,
+}
+
+/// `runs/<run_id>/steps/<table>/written.json`: the files of a step, complete and not committed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Written {
+    /// Marks the format.
+    pub format: Format,
+    /// Told apart from every other creator's.
+    pub nonce: String,
+    /// Fingerprint of the model.
+    pub fingerprint: String,
+    /// SHA-256 over exactly what was read: a later run may adopt the files if its own is equal.
+    pub inputs_digest: String,
+    /// The files, sorted by path.
+    pub files: Vec<DataFile>,
+    /// Counts and times.
+    pub record: StepRecord,
+    /// The run whose files these are, if it is another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adopted_from: Option<String>,
+}
+
+/// One step's part of a run, for people.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepRecord {
+    /// `zone.table`.
+    pub table: String,
+    /// What was done.
+    pub work: StepWork,
+    /// Why.
+    pub reason: String,
+    /// Rows that scans gave.
+    pub rows_in: u64,
+    /// Rows written.
+    pub rows_out: u64,
+    /// Records kept aside.
+    pub rejects: u64,
+    /// Files written.
+    pub files: u64,
+    /// Bytes written.
+    pub bytes: u64,
+    /// Bytes spilled to disk.
+    pub bytes_spilled: u64,
+    /// Wall time in microseconds.
+    pub duration_us: u64,
+    /// The version that the run made, once published.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<u64>,
+}
+
+/// `runs/<run_id>/outcome.json`: the one point of no return.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// Marks the format.
+    pub format: Format,
+    /// Told apart from every other creator's.
+    pub nonce: String,
+    /// When it was decided, in microseconds since 1970-01-01T00:00:00Z.
+    pub decided_us: i64,
+    /// What was decided.
+    pub verdict: Verdict,
+}
+
+/// What an outcome decides.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Verdict {
+    /// Everything that was written becomes visible.
+    Publish(Publication),
+    /// Nothing does.
+    Abort(AbortReason),
+}
+
+/// Everything that publishing needs, so that any driver finishes it without compiling the job.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Publication {
+    /// Tables and views in the order of publishing: every one after all that it reads.
+    pub tables: Vec<PublishedTable>,
+}
+
+/// What becomes of one table.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PublishedTable {
+    /// `zone.table`.
+    pub table: String,
+    /// Keyword of the model's kind.
+    pub kind: String,
+    /// [`StepWork::Replace`], [`StepWork::Append`] or [`StepWork::Define`].
+    pub work: StepWork,
+    /// The version that the commit comes after; `None` makes the table. `None` for a view.
+    pub base_version: Option<u64>,
+    /// Fingerprint of the model.
+    pub fingerprint: String,
+    /// Stored columns.
+    #[serde(with = "schema")]
+    pub schema: SchemaRef,
+    /// Partition columns in directory order.
+    pub partition_columns: Vec<String>,
+    /// From the model.
+    pub description: Option<String>,
+    /// Files that appear.
+    pub files: Vec<DataFile>,
+    /// The definition, if it is a view.
+    pub view: Option<ReleasedView>,
+    /// What the table has consumed after this run. Inputs that the run itself publishes are left out, for their
+    /// versions are not known before they are committed: see `own_inputs`.
+    pub inputs: BTreeMap<String, InputState>,
+    /// Inputs, as `zone.table`, that the run itself publishes.
+    pub own_inputs: Vec<String>,
+    /// Ledger segments before this run that stay in force.
+    pub ledger: Vec<u64>,
+    /// Whether the run adds a segment of its own, under its sequence number.
+    pub new_segment: bool,
+}
+
+/// Why nothing is published.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AbortReason {
+    /// Whether somebody cancelled the run, rather than that it failed.
+    pub cancelled: bool,
+    /// What went wrong, for people.
+    pub message: String,
+    /// The [`lakewright_error::ErrorKind`] by name.
+    pub kind: String,
+    /// What to do next.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    /// The step that failed, as `zone.table`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<String>,
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunEnd {
+    /// Everything is published.
+    Succeeded,
+    /// A step or a check failed; nothing was published.
+    Failed,
+    /// Somebody cancelled; nothing was published.
+    Cancelled,
+}
+
+/// `runs/<run_id>/done.json`: the terminal summary. Advisory: the outcome and the release decide.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Done {
+    /// Marks the format.
+    pub format: Format,
+    /// Number of the run in its job.
+    pub sequence: u64,
+    /// How it ended.
+    pub end: RunEnd,
+    /// The release that it made, if any.
+    pub release: Option<u64>,
+    /// Steps in the order of the job's models.
+    pub steps: Vec<StepRecord>,
+    /// Why it failed, if it did.
+    pub failure: Option<AbortReason>,
+    /// Wall time in microseconds from acceptance to the end.
+    pub duration_us: u64,
+}
+
+/// `runs/<run_id>/broken.json`: foreign damage after the outcome keeps the run from its end. Advisory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Broken {
+    /// Marks the format.
+    pub format: Format,
+    /// The table whose commit is not possible.
+    pub table: String,
+    /// What was found, for people.
+    pub message: String,
+}
