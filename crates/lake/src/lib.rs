@@ -9,11 +9,14 @@
 pub mod data_file;
 pub mod layout;
 pub mod listing;
+mod location;
 pub mod prefix;
 pub mod state;
+mod store_error;
 pub mod table;
 
 pub use data_file::{ColumnBounds, DataFile, Scalar};
 pub use listing::{RawObject, list_raw_objects};
-pub use prefix::{Created, Prefix};
+pub use prefix::{Created, ListedObject, Prefix};
+pub use store_error::{disk_error, store_error};
 pub use table::{CommitOutcome, Snapshot, TableCommit, commit_version, read_snapshot};
