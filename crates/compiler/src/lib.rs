@@ -4,16 +4,21 @@
 //!
 //! Invariant: pure. No I/O, no clock, no randomness; the same text gives the same job, and no text makes it panic.
 
+mod compile;
 mod diagnostic;
 mod folder;
 mod job;
 mod name;
+mod select;
+mod text;
 mod types;
 
+pub use compile::compile_job;
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
 pub use folder::JobFolder;
 pub use job::{
     Analysis, Column, Job, JsonMode, Model, ModelKind, Param, ParamType, ParamValue, Query, Source, SourceOptions,
 };
 pub use name::TableName;
+pub use select::select_models;
 pub use types::{DeltaTypeError, table_schema, table_type};
