@@ -9,6 +9,7 @@ mod diagnostic;
 mod folder;
 mod job;
 mod name;
+mod query;
 mod select;
 mod text;
 mod types;
@@ -20,5 +21,6 @@ pub use job::{
     Analysis, Column, Job, JsonMode, Model, ModelKind, Param, ParamType, ParamValue, Query, Source, SourceOptions,
 };
 pub use name::TableName;
+pub use query::compile_query;
 pub use select::select_models;
 pub use types::{DeltaTypeError, table_schema, table_type};
