@@ -7,11 +7,15 @@
 //!
 //! Invariant: the same SQL over the same files gives the same rows, whoever runs it and however it is partitioned.
 
+mod fault;
 mod functions;
+mod json;
+mod query;
 mod relation;
 mod session;
 mod write;
 
+pub use query::Rows;
 pub use relation::{RawScan, Relation, TableScan, register_relation};
 pub use session::{Engine, EngineSettings};
 pub use write::{StepProgress, TableWrite, execute_table_write, plan_table_write};

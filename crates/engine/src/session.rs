@@ -1,15 +1,28 @@
 //! The one session builder, and the resources that all sessions of a process share.
+//!
+//! Data flow: the process makes one [`Engine`] -> the compiler takes its functions -> every step and every query gets a
+//! session of its own, over the same memory pool, spill directory and object stores.
+//!
+//! Invariant: every option that differs from DataFusion's default is set in [`session_config`] and nowhere else, so a
+//! plan means the same in every process.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{fmt, num::NonZeroUsize, path::PathBuf, sync::Arc};
 
 use datafusion::{
-    execution::{FunctionRegistry, session_state::SessionStateBuilder},
-    prelude::SessionContext,
+    catalog::MemoryCatalogProviderList,
+    common::config::SpillCompression,
+    execution::{
+        FunctionRegistry, SessionState, SessionStateBuilder,
+        disk_manager::{DiskManagerBuilder, DiskManagerMode},
+        memory_pool::{FairSpillPool, TrackConsumersPool},
+        runtime_env::{RuntimeEnv, RuntimeEnvBuilder},
+    },
+    prelude::{SessionConfig, SessionContext},
 };
-use lakewright_error::{Error, ErrorKind, Result};
+use lakewright_error::{Error, Result};
 use lakewright_lake::Prefix;
 
-use crate::functions::with_functions;
+use crate::{fault, functions::with_functions, write::WritePlanner};
 
 /// Resources of one process.
 #[derive(Clone, Debug)]
@@ -25,18 +38,34 @@ pub struct EngineSettings {
 }
 
 /// Runtime, functions and settings shared by all sessions of a process; cheap to clone.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Engine {
     settings: Arc<EngineSettings>,
+    runtime: Arc<RuntimeEnv>,
+    /// What every session starts from; it holds no table.
+    template: Arc<SessionState>,
 }
 
 impl Engine {
     /// Makes the runtime.
     ///
     /// # Errors
-    /// - [`ErrorKind::Exhausted`], [`ErrorKind::Denied`]: the spill directory cannot be made.
-    pub fn new(_settings: EngineSettings) -> Result<Self> {
-        Err(Error::new(ErrorKind::Unsupported, "not supported yet"))
+    /// - [`lakewright_error::ErrorKind::Exhausted`], [`lakewright_error::ErrorKind::Denied`]: the spill directory cannot be made.
+    pub fn new(settings: EngineSettings) -> Result<Self> {
+        std::fs::create_dir_all(&settings.spill_dir).map_err(|error| {
+            Error::new(fault::io_kind(&error), "cannot make the spill directory")
+                .with("directory", settings.spill_dir.display())
+                .with_hint("name a directory on a disk with free space that this process may write to")
+                .with_source(error)
+        })?;
+        let runtime = build_runtime(&settings).map_err(fault::from_datafusion)?;
+        let builder = SessionStateBuilder::new()
+            .with_config(session_config(&settings))
+            .with_runtime_env(Arc::clone(&runtime))
+            .with_default_features()
+            .with_query_planner(Arc::new(WritePlanner));
+        let state = with_functions(builder).build();
+        Ok(Self { settings: Arc::new(settings), runtime, template: Arc::new(state) })
     }
 
     /// The settings that the engine was made with.
@@ -45,15 +74,83 @@ impl Engine {
     }
 
     /// Makes the store of `prefix` reachable for all sessions.
-    pub fn register_store(&self, _prefix: &Prefix) {}
+    pub fn register_store(&self, prefix: &Prefix) {
+        self.runtime.register_object_store(prefix.store_url(), Arc::clone(prefix.store()));
+    }
 
     /// A new session with an empty catalog and identifier normalization off.
     pub fn session(&self) -> SessionContext {
-        SessionContext::new_with_state(with_functions(SessionStateBuilder::new_with_default_features()).build())
+        let state = SessionStateBuilder::new_from_existing(self.template.as_ref().clone())
+            .with_catalog_list(Arc::new(MemoryCatalogProviderList::new()))
+            .build();
+        SessionContext::new_with_state(state)
     }
 
     /// The functions that SQL may call, for the compiler.
     pub fn functions(&self) -> Arc<dyn FunctionRegistry + Send + Sync> {
-        Arc::new(self.session().state())
+        Arc::clone(&self.template) as Arc<dyn FunctionRegistry + Send + Sync>
     }
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+/// How many of the largest consumers an out-of-memory message names.
+const CONSUMERS_NAMED: NonZeroUsize = NonZeroUsize::MIN.saturating_add(4);
+
+fn build_runtime(settings: &EngineSettings) -> datafusion::error::Result<Arc<RuntimeEnv>> {
+    // Fair: steps run side by side, and the first sort must not take what a later join's build side cannot spill.
+    let pool = FairSpillPool::new(usize::try_from(settings.memory_limit_bytes).unwrap_or(usize::MAX));
+    let disk = DiskManagerBuilder::default()
+        .with_mode(DiskManagerMode::Directories(vec![settings.spill_dir.clone()]))
+        .with_max_temp_directory_size(settings.spill_limit_bytes);
+    RuntimeEnvBuilder::new()
+        .with_memory_pool(Arc::new(TrackConsumersPool::new(pool, CONSUMERS_NAMED)))
+        .with_disk_manager_builder(disk)
+        .build_arc()
+}
+
+/// The one table of settings.
+fn session_config(settings: &EngineSettings) -> SessionConfig {
+    let mut config = SessionConfig::new();
+    let options = config.options_mut();
+
+    // The compiler quotes every identifier and spells it as declared.
+    options.sql_parser.enable_ident_normalization = false;
+    // ORDER BY puts NULLs last unless told, in both directions.
+    options.sql_parser.default_null_ordering = "nulls_last".to_owned();
+    // Tables store plain text and binary: views would be cast back at every write.
+    options.sql_parser.map_string_types_to_utf8view = false;
+    options.execution.parquet.schema_force_view_types = false;
+    // `SHOW TABLES` and `DESCRIBE` in ad-hoc queries.
+    options.catalog.information_schema = true;
+
+    // Functions that are shared with Spark fail on overflow and bad casts, as Spark's own default does.
+    options.execution.enable_ansi_mode = true;
+    // Times are UTC inside.
+    options.execution.time_zone = Some("UTC".to_owned());
+
+    options.execution.target_partitions = settings.target_partitions.max(1);
+    options.execution.planning_concurrency = settings.target_partitions.max(1);
+    // Which partition reads which file is fixed when the query is planned: a task on another machine has no siblings to
+    // take work from, and the JSON source gives the rows of all its files as one stream.
+    options.execution.enable_file_stream_work_stealing = false;
+    // A prefix means everything below it; with the default, nested prefixes read as empty.
+    options.execution.listing_table_ignore_subdirectory = false;
+    // No table of ours has bloom filters; looking for them costs a request per column and row group.
+    options.execution.parquet.bloom_filter_on_read = false;
+    // Spill files are read back once, and the disk is slower than LZ4.
+    options.execution.spill_compression = SpillCompression::Lz4Frame;
+    // Every sort sets this aside for its merge: with a small pool the default would leave nothing to sort in.
+    options.execution.sort_spill_reservation_bytes = sort_reservation_bytes(settings.memory_limit_bytes);
+    config
+}
+
+/// DataFusion's 10 MiB, less when that is more than a 64th of the pool, never under 1 MiB.
+fn sort_reservation_bytes(memory_limit_bytes: u64) -> usize {
+    const MIB: u64 = 1 << 20;
+    usize::try_from((memory_limit_bytes / 64).clamp(MIB, 10 * MIB)).unwrap_or(usize::MAX)
 }

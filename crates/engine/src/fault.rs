@@ -1,0 +1,237 @@
+//! The one place where errors of DataFusion, Arrow, Parquet and the object store become errors of the workspace.
+//!
+//! Invariant: the kind is decided by the variant or by the operating system's code, never by text. An error that this
+//! crate raised inside a plan comes out as it went in.
+
+use std::{error::Error as StdError, io, sync::Arc};
+
+use datafusion::{arrow::error::ArrowError, common::DataFusionError, parquet::errors::ParquetError};
+use lakewright_error::{Error, ErrorKind};
+use tokio::task::JoinError;
+
+const MEMORY_HINT: &str = "raise --memory or the spill limit, or lower the number of partitions";
+const DISK_HINT: &str = "free space on the disk, or name another directory";
+
+/// The kind of an operating system error.
+pub(crate) fn io_kind(error: &io::Error) -> ErrorKind {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::OutOfMemory => ErrorKind::Exhausted,
+        io::ErrorKind::InvalidFilename => ErrorKind::Invalid,
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => ErrorKind::Denied,
+        io::ErrorKind::NotFound => ErrorKind::NotFound,
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData => ErrorKind::Corrupt,
+        _ => ErrorKind::Unavailable,
+    }
+}
+
+/// The kind of an object store's error.
+pub(crate) fn store_kind(error: &object_store::Error) -> ErrorKind {
+    match error {
+        object_store::Error::NotFound { .. } => ErrorKind::NotFound,
+        object_store::Error::AlreadyExists { .. }
+        | object_store::Error::Precondition { .. }
+        | object_store::Error::NotModified { .. } => ErrorKind::Conflict,
+        object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => ErrorKind::Denied,
+        object_store::Error::NotSupported { .. } | object_store::Error::NotImplemented { .. } => ErrorKind::Unsupported,
+        object_store::Error::InvalidPath { .. } | object_store::Error::UnknownConfigurationKey { .. } => {
+            ErrorKind::Invalid
+        }
+        other => find_io(other).map_or(ErrorKind::Unavailable, io_kind),
+    }
+}
+
+/// An object store's error, told as what was tried.
+pub(crate) fn from_store(error: object_store::Error, tried: &str) -> Error {
+    disk_error(store_kind(&error), tried).with_source(error)
+}
+
+/// An operating system's error, or a store's that came as one, told as what was tried.
+pub(crate) fn from_io(error: io::Error, tried: &str) -> Error {
+    match error.downcast::<object_store::Error>() {
+        Ok(inner) => from_store(inner, tried),
+        Err(error) => {
+            let kind = find_io(&error).map_or_else(|| io_kind(&error), io_kind);
+            disk_error(kind, tried).with_source(error)
+        }
+    }
+}
+
+/// A task of the query that did not end by itself.
+pub(crate) fn from_join(error: JoinError) -> Error {
+    let kind = if error.is_cancelled() { ErrorKind::Cancelled } else { ErrorKind::Internal };
+    Error::new(kind, "a task of the query did not end by itself").with_source(error)
+}
+
+/// Carries an error of ours through a plan.
+pub(crate) fn into_datafusion(error: Error) -> DataFusionError {
+    DataFusionError::External(Box::new(error))
+}
+
+/// The workspace's error for an error of a plan or its execution.
+pub(crate) fn from_datafusion(error: DataFusionError) -> Error {
+    match error {
+        DataFusionError::External(source) => from_boxed(source),
+        DataFusionError::Context(_, source) | DataFusionError::Diagnostic(_, source) => from_datafusion(*source),
+        DataFusionError::Shared(shared) => match Arc::try_unwrap(shared) {
+            Ok(source) => from_datafusion(source),
+            Err(shared) => from_shared(&shared),
+        },
+        DataFusionError::Collection(errors) => errors
+            .into_iter()
+            .next()
+            .map_or_else(|| Error::new(ErrorKind::Internal, "the query failed without saying why"), from_datafusion),
+        DataFusionError::ArrowError(source, _) => from_arrow(*source),
+        DataFusionError::ParquetError(source) => from_parquet(*source),
+        DataFusionError::ObjectStore(source) => from_store(*source, "cannot reach the object store"),
+        other => classify(&other).with_source(other),
+    }
+}
+
+/// The same for an error that others hold too and that therefore cannot be taken apart.
+fn from_shared(error: &DataFusionError) -> Error {
+    match error {
+        DataFusionError::Context(_, source) | DataFusionError::Diagnostic(_, source) => from_shared(source),
+        DataFusionError::Shared(source) => from_shared(source),
+        DataFusionError::External(source) => match source.downcast_ref::<Error>() {
+            Some(ours) => copy(ours),
+            None => match source.downcast_ref::<DataFusionError>() {
+                Some(inner) => from_shared(inner),
+                None => Error::new(ErrorKind::Internal, "the query failed").with_source(source.to_string()),
+            },
+        },
+        DataFusionError::ArrowError(source, _) => match source.as_ref() {
+            ArrowError::ExternalError(inner) => match inner.downcast_ref::<Error>() {
+                Some(ours) => copy(ours),
+                None => Error::new(ErrorKind::Internal, "the query failed").with_source(inner.to_string()),
+            },
+            other => classify_arrow(other).with_source(other.to_string()),
+        },
+        DataFusionError::ObjectStore(source) => {
+            disk_error(store_kind(source), "cannot reach the object store").with_source(source.to_string())
+        }
+        other => classify(other).with_source(other.to_string()),
+    }
+}
+
+fn classify(error: &DataFusionError) -> Error {
+    let (kind, message) = match error {
+        DataFusionError::SQL(..)
+        | DataFusionError::Plan(_)
+        | DataFusionError::SchemaError(..)
+        | DataFusionError::Configuration(_) => (ErrorKind::Invalid, "the query cannot be planned"),
+        DataFusionError::Execution(_) => (ErrorKind::Invalid, "a value cannot be computed"),
+        DataFusionError::NotImplemented(_) => (ErrorKind::Unsupported, "the query needs something that is not there"),
+        DataFusionError::ResourcesExhausted(_) => {
+            return Error::new(ErrorKind::Exhausted, "the query needs more memory or spill space than it may have")
+                .with_hint(MEMORY_HINT);
+        }
+        DataFusionError::IoError(source) => {
+            return disk_error(io_kind(source), "cannot read or write a file of the query");
+        }
+        DataFusionError::ExecutionJoin(source) if source.is_cancelled() => {
+            (ErrorKind::Cancelled, "the query was cancelled")
+        }
+        _ => (ErrorKind::Internal, "the query failed"),
+    };
+    Error::new(kind, message)
+}
+
+fn from_arrow(error: ArrowError) -> Error {
+    match error {
+        ArrowError::ExternalError(source) => from_boxed(source),
+        other => classify_arrow(&other).with_source(other),
+    }
+}
+
+fn classify_arrow(error: &ArrowError) -> Error {
+    let (kind, message) = match error {
+        ArrowError::CastError(_)
+        | ArrowError::ParseError(_)
+        | ArrowError::ComputeError(_)
+        | ArrowError::DivideByZero
+        | ArrowError::ArithmeticOverflow(_)
+        | ArrowError::InvalidArgumentError(_) => (ErrorKind::Invalid, "a value does not fit"),
+        ArrowError::OffsetOverflowError(_)
+        | ArrowError::DictionaryKeyOverflowError
+        | ArrowError::RunEndIndexOverflowError
+        | ArrowError::MemoryError(_) => (ErrorKind::Exhausted, "a batch of rows is too large"),
+        ArrowError::JsonError(_) | ArrowError::CsvError(_) | ArrowError::AvroError(_) => {
+            (ErrorKind::Corrupt, "cannot read raw data")
+        }
+        ArrowError::ParquetError(_) | ArrowError::IpcError(_) => (ErrorKind::Corrupt, "cannot read a data file"),
+        ArrowError::IoError(_, source) => {
+            return disk_error(io_kind(source), "cannot read or write a file of the query");
+        }
+        ArrowError::NotYetImplemented(_) => (ErrorKind::Unsupported, "the query needs something that is not there"),
+        _ => (ErrorKind::Internal, "the query failed"),
+    };
+    Error::new(kind, message)
+}
+
+/// The workspace's error for an error of reading or writing Parquet.
+pub(crate) fn from_parquet(error: ParquetError) -> Error {
+    match error {
+        ParquetError::External(source) => from_boxed(source),
+        ParquetError::NYI(_) => {
+            Error::new(ErrorKind::Unsupported, "the data file needs something that is not there").with_source(error)
+        }
+        other => Error::new(ErrorKind::Corrupt, "cannot read a data file").with_source(other),
+    }
+}
+
+fn from_boxed(source: Box<dyn StdError + Send + Sync>) -> Error {
+    let source = match source.downcast::<Error>() {
+        Ok(ours) => return *ours,
+        Err(source) => source,
+    };
+    let source = match source.downcast::<DataFusionError>() {
+        Ok(inner) => return from_datafusion(*inner),
+        Err(source) => source,
+    };
+    let source = match source.downcast::<ArrowError>() {
+        Ok(inner) => return from_arrow(*inner),
+        Err(source) => source,
+    };
+    let source = match source.downcast::<ParquetError>() {
+        Ok(inner) => return from_parquet(*inner),
+        Err(source) => source,
+    };
+    let source = match source.downcast::<object_store::Error>() {
+        Ok(inner) => return from_store(*inner, "cannot reach the object store"),
+        Err(source) => source,
+    };
+    let kind = find_io(source.as_ref()).map_or(ErrorKind::Internal, io_kind);
+    disk_error(kind, "the query failed").with_source(source)
+}
+
+/// The operating system's error that is the reason of `error`, if there is one.
+fn find_io<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a io::Error> {
+    let mut cause = Some(error);
+    while let Some(current) = cause {
+        if let Some(found) = current.downcast_ref::<io::Error>() {
+            return Some(found);
+        }
+        cause = current.source();
+    }
+    None
+}
+
+/// An error of a file or a store, with what to do if it is full.
+fn disk_error(kind: ErrorKind, message: &str) -> Error {
+    let error = Error::new(kind, message);
+    if kind == ErrorKind::Exhausted { error.with_hint(DISK_HINT) } else { error }
+}
+
+fn copy(error: &Error) -> Error {
+    let mut copied = Error::new(error.kind(), error.message());
+    for (key, value) in error.context() {
+        copied = copied.with(key, value);
+    }
+    if let Some(hint) = error.hint() {
+        copied = copied.with_hint(hint);
+    }
+    match error.source() {
+        Some(source) => copied.with_source(source.to_string()),
+        None => copied,
+    }
+}

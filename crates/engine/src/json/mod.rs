@@ -1,0 +1,155 @@
+//! Reads raw JSON lines: the narrow seam between a table scan and whatever decodes the bytes.
+//!
+//! Data flow: [`JsonSource`] inside DataFusion's `FileScanConfig` (so that a fleet slices it per task) -> one
+//! [`stream::read_objects`] per partition, over all objects and byte ranges of that partition -> record batches.
+//!
+//! Invariant: every line of every object is read by exactly one partition, and a line that is not a complete JSON object
+//! of the declared types fails the scan with its object, line and offset.
+
+mod fault;
+mod object;
+mod stream;
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use datafusion::{
+    common::{Result, exec_datafusion_err, internal_err, tree_node::TreeNodeRecursion},
+    datasource::{
+        listing::PartitionedFile,
+        physical_plan::{FileOpenFuture, FileOpener, FileScanConfig, FileSource},
+        projection::{ProjectionOpener, SplitProjection},
+        table_schema::TableSchema,
+    },
+    physical_expr::{PhysicalExpr, projection::ProjectionExprs},
+    physical_plan::{
+        apply_expression_roots,
+        metrics::{ExecutionPlanMetricsSet, MetricBuilder},
+    },
+};
+use futures::{FutureExt, StreamExt};
+use lakewright_lake::Prefix;
+use object_store::ObjectStore;
+
+pub(crate) use object::is_compressed;
+
+use self::stream::{ReadOptions, read_objects};
+
+/// The metric that counts bytes taken from the store.
+pub(crate) const BYTES_READ_METRIC: &str = "bytes_scanned";
+
+/// A file source for JSON lines, one record a line, with declared columns.
+#[derive(Clone)]
+pub(crate) struct JsonSource {
+    /// What keys in messages are relative to.
+    raw: Prefix,
+    table_schema: TableSchema,
+    projection: SplitProjection,
+    batch_size: Option<usize>,
+    metrics: ExecutionPlanMetricsSet,
+}
+
+impl JsonSource {
+    /// A source of all the declared columns.
+    pub(crate) fn new(raw: Prefix, table_schema: TableSchema) -> Self {
+        let projection = SplitProjection::unprojected(&table_schema);
+        Self { raw, table_schema, projection, batch_size: None, metrics: ExecutionPlanMetricsSet::new() }
+    }
+}
+
+impl FileSource for JsonSource {
+    fn create_file_opener(
+        &self,
+        store: Arc<dyn ObjectStore>,
+        config: &FileScanConfig,
+        partition: usize,
+    ) -> Result<Arc<dyn FileOpener>> {
+        let Some(group) = config.file_groups.get(partition) else {
+            return internal_err!("a JSON scan has no partition {partition}");
+        };
+        let columns = self.table_schema.file_schema().project(&self.projection.file_indices)?;
+        let options = ReadOptions {
+            store,
+            raw: self.raw.clone(),
+            schema: Arc::new(columns),
+            batch_rows: self.batch_size.ok_or_else(|| exec_datafusion_err!("a JSON scan has no batch size"))?,
+            bytes_read: MetricBuilder::new(&self.metrics).counter(BYTES_READ_METRIC, partition),
+        };
+        let opener = PartitionOpener { files: group.files().to_vec(), opened: AtomicUsize::new(0), options };
+        ProjectionOpener::try_new(self.projection.clone(), Arc::new(opener), self.table_schema.file_schema())
+    }
+
+    fn table_schema(&self) -> &TableSchema {
+        &self.table_schema
+    }
+
+    fn with_batch_size(&self, batch_size: usize) -> Arc<dyn FileSource> {
+        Arc::new(Self { batch_size: Some(batch_size), ..self.clone() })
+    }
+
+    fn try_pushdown_projection(&self, projection: &ProjectionExprs) -> Result<Option<Arc<dyn FileSource>>> {
+        let merged = self.projection.source.try_merge(projection)?;
+        let projection = SplitProjection::new(self.table_schema.file_schema(), &merged);
+        Ok(Some(Arc::new(Self { projection, ..self.clone() })))
+    }
+
+    fn projection(&self) -> Option<&ProjectionExprs> {
+        Some(&self.projection.source)
+    }
+
+    fn metrics(&self) -> &ExecutionPlanMetricsSet {
+        &self.metrics
+    }
+
+    fn file_type(&self) -> &str {
+        "json"
+    }
+
+    /// The scan's file groups are final: they are balanced by bytes when the table is scanned.
+    fn supports_repartitioning(&self) -> bool {
+        false
+    }
+
+    fn apply_expressions(
+        &self,
+        f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        apply_expression_roots(self.projection.source.iter(), f)
+    }
+}
+
+impl fmt::Debug for JsonSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JsonSource").field("table_schema", &self.table_schema).finish_non_exhaustive()
+    }
+}
+
+/// Gives the rows of a partition's files as one stream, at the opening of the first of them.
+///
+/// A decoder and a batch per file would cost more than the rows of a tiny file; the other files give nothing of their own.
+struct PartitionOpener {
+    files: Vec<PartitionedFile>,
+    opened: AtomicUsize,
+    options: ReadOptions,
+}
+
+impl FileOpener for PartitionOpener {
+    fn open(&self, file: PartitionedFile) -> Result<FileOpenFuture> {
+        let index = self.opened.fetch_add(1, Ordering::Relaxed);
+        let expected = self.files.get(index);
+        if expected.is_none_or(|next| next.path() != file.path() || next.range != file.range) {
+            return internal_err!("a partition of a JSON scan was asked for files that are not its own");
+        }
+        let stream = if index == 0 {
+            read_objects(self.options.clone(), self.files.clone()).boxed()
+        } else {
+            futures::stream::empty().boxed()
+        };
+        Ok(futures::future::ready(Ok(stream)).boxed())
+    }
+}

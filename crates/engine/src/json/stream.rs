@@ -1,0 +1,246 @@
+//! Decodes the objects of one partition into record batches.
+//!
+//! One decoder goes over all objects, so that many tiny objects become one batch. Small objects are fetched ahead.
+
+use std::{collections::VecDeque, ops::Range, sync::Arc};
+
+use bytes::{Buf, Bytes};
+use datafusion::{
+    arrow::{
+        array::RecordBatch,
+        datatypes::SchemaRef,
+        error::ArrowError,
+        json::{ReaderBuilder, reader::Decoder},
+    },
+    common::Result as PlanResult,
+    datasource::listing::PartitionedFile,
+    physical_plan::metrics::Count,
+};
+use futures::{Stream, StreamExt, stream, stream::BoxStream};
+use lakewright_error::{Result, ResultExt};
+use lakewright_lake::Prefix;
+use object_store::{ObjectMeta, ObjectStore, path::Path};
+
+use super::{
+    fault::locate,
+    object::{LineReader, read_whole},
+};
+use crate::fault::into_datafusion;
+
+/// Objects up to this size are fetched whole, ahead of the decoder.
+const SMALL_OBJECT_BYTES: u64 = 256 << 10;
+/// Small objects in flight per partition: a bound on memory, and enough to hide a remote store's latency.
+const PREFETCH_OBJECTS: usize = 16;
+/// Bytes of records after which a batch ends even if it has few rows.
+const BATCH_BYTES: u64 = 16 << 20;
+const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
+
+/// What a partition's reader needs besides its objects.
+#[derive(Clone)]
+pub(super) struct ReadOptions {
+    pub(super) store: Arc<dyn ObjectStore>,
+    pub(super) raw: Prefix,
+    /// Columns to decode; others are skipped.
+    pub(super) schema: SchemaRef,
+    pub(super) batch_rows: usize,
+    pub(super) bytes_read: Count,
+}
+
+impl ReadOptions {
+    /// The key of an object as the user knows it: relative to the raw prefix.
+    pub(super) fn key(&self, location: &Path) -> String {
+        self.raw.key(location).unwrap_or_else(|| location.to_string())
+    }
+
+    /// A decoder of the declared columns.
+    pub(super) fn decoder(&self) -> Result<Decoder, ArrowError> {
+        // A number where text is declared is the number's own text.
+        ReaderBuilder::new(Arc::clone(&self.schema))
+            .with_batch_size(self.batch_rows)
+            .with_coerce_primitive(true)
+            .build_decoder()
+    }
+}
+
+/// One object or byte range, and where in it the decoder began its present batch.
+#[derive(Clone)]
+pub(super) struct Piece {
+    pub(super) meta: Arc<ObjectMeta>,
+    pub(super) range: Range<u64>,
+    /// Offset of the first byte of the present batch.
+    pub(super) batch_start: u64,
+}
+
+/// The rows of `files`, in order.
+pub(super) fn read_objects(
+    options: ReadOptions,
+    files: Vec<PartitionedFile>,
+) -> impl Stream<Item = PlanResult<RecordBatch>> + Send {
+    stream::once(async move { Reader::new(options, files) }).flat_map(|reader| {
+        let reader = match reader {
+            Ok(reader) => reader,
+            Err(error) => return stream::once(async move { Err(error.into()) }).boxed(),
+        };
+        stream::try_unfold(reader, |mut reader| async move {
+            let batch = reader.next_batch().await.map_err(into_datafusion)?;
+            Ok(batch.map(|batch| (batch, reader)))
+        })
+        .boxed()
+    })
+}
+
+struct Reader {
+    options: ReadOptions,
+    decoder: Decoder,
+    fetched: BoxStream<'static, Result<Fetched>>,
+    current: Option<Current>,
+    /// The pieces that the rows in the decoder came from.
+    window: VecDeque<Piece>,
+    window_bytes: u64,
+}
+
+/// A piece whose bytes are there, or are to be read as they are needed.
+struct Fetched {
+    piece: Piece,
+    whole: Option<Bytes>,
+}
+
+struct Current {
+    piece: Piece,
+    lines: Option<LineReader>,
+    chunk: Bytes,
+    /// Offset of the chunk's first byte.
+    offset: u64,
+}
+
+impl Reader {
+    fn new(options: ReadOptions, files: Vec<PartitionedFile>) -> Result<Self, ArrowError> {
+        let decoder = options.decoder()?;
+        let store = Arc::clone(&options.store);
+        let keys = options.clone();
+        let fetched = stream::iter(files)
+            .map(move |file| fetch(Arc::clone(&store), keys.clone(), file))
+            .buffered(PREFETCH_OBJECTS)
+            .boxed();
+        Ok(Self { options, decoder, fetched, current: None, window: VecDeque::new(), window_bytes: 0 })
+    }
+
+    async fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
+        loop {
+            if self.current.is_none() && !self.next_object().await? {
+                return self.flush().await;
+            }
+            if self.decode_chunk().await? {
+                if let Some(batch) = self.flush().await? {
+                    return Ok(Some(batch));
+                }
+                continue;
+            }
+            self.next_chunk().await?;
+        }
+    }
+
+    /// Goes to the next object; false when there is none.
+    async fn next_object(&mut self) -> Result<bool> {
+        let Some(fetched) = self.fetched.next().await.transpose()? else { return Ok(false) };
+        let Fetched { piece, whole } = fetched;
+        self.window.push_back(piece.clone());
+        let lines = match &whole {
+            Some(bytes) => {
+                self.options.bytes_read.add(bytes.len());
+                None
+            }
+            None => Some(LineReader::new(piece.meta.as_ref().clone(), piece.range.clone())),
+        };
+        let mut current = Current { piece, lines, chunk: whole.unwrap_or_default(), offset: 0 };
+        current.strip_byte_order_mark();
+        self.current = Some(current);
+        Ok(true)
+    }
+
+    /// Takes the next chunk of the object, or ends it.
+    async fn next_chunk(&mut self) -> Result<()> {
+        let Some(current) = &mut self.current else { return Ok(()) };
+        if let Some(lines) = &mut current.lines {
+            let chunk = lines.next_chunk(self.options.store.as_ref()).await;
+            if let Some(chunk) = chunk.context("object", || self.options.key(&current.piece.meta.location))? {
+                self.options.bytes_read.add(chunk.bytes.len());
+                current.offset = chunk.offset;
+                current.chunk = chunk.bytes;
+                current.strip_byte_order_mark();
+                return Ok(());
+            }
+        }
+        self.current = None;
+        // The last line may lack its newline; nothing of it may reach the next object.
+        let ended = self.decoder.decode(b"\n");
+        if ended.is_err() || self.decoder.has_partial_record() {
+            return Err(locate(&self.options, &self.window, ended.err()).await);
+        }
+        Ok(())
+    }
+
+    /// Decodes what there is of the chunk; true when a batch is to be taken.
+    async fn decode_chunk(&mut self) -> Result<bool> {
+        let Some(current) = &mut self.current else { return Ok(false) };
+        while !current.chunk.is_empty() {
+            // A batch ends between records: at its last newline, a long chunk has no open one.
+            let full = self.window_bytes + current.chunk.len() as u64 >= BATCH_BYTES;
+            let cut = full.then(|| memchr::memrchr(b'\n', &current.chunk)).flatten();
+            let part = cut.map_or(current.chunk.len(), |newline| newline + 1);
+            match self.decoder.decode(&current.chunk[..part]) {
+                Ok(read) => {
+                    current.chunk.advance(read);
+                    current.offset += read as u64;
+                    self.window_bytes += read as u64;
+                    let rows_full = read < part || self.decoder.len() >= self.options.batch_rows;
+                    if rows_full || (cut.is_some() && !self.decoder.has_partial_record()) {
+                        return Ok(true);
+                    }
+                }
+                Err(error) => return Err(locate(&self.options, &self.window, Some(error)).await),
+            }
+        }
+        Ok(false)
+    }
+
+    /// The rows decoded since the last flush.
+    async fn flush(&mut self) -> Result<Option<RecordBatch>> {
+        let batch = match self.decoder.flush() {
+            Ok(batch) => batch,
+            Err(error) => return Err(locate(&self.options, &self.window, Some(error)).await),
+        };
+        self.window.clear();
+        self.window_bytes = 0;
+        if let Some(current) = &mut self.current {
+            current.piece.batch_start = current.offset;
+            self.window.push_back(current.piece.clone());
+        }
+        Ok(batch)
+    }
+}
+
+impl Current {
+    fn strip_byte_order_mark(&mut self) {
+        if self.offset == 0 && self.chunk.starts_with(BYTE_ORDER_MARK) {
+            self.chunk.advance(BYTE_ORDER_MARK.len());
+            self.offset += BYTE_ORDER_MARK.len() as u64;
+        }
+    }
+}
+
+async fn fetch(store: Arc<dyn ObjectStore>, options: ReadOptions, file: PartitionedFile) -> Result<Fetched> {
+    let range = file.range.as_ref().map_or(0..file.object_meta.size, |range| {
+        u64::try_from(range.start).unwrap_or_default()..u64::try_from(range.end).unwrap_or_default()
+    });
+    let meta = Arc::new(file.object_meta);
+    let is_whole = range == (0..meta.size);
+    let whole = if is_whole && (1..=SMALL_OBJECT_BYTES).contains(&meta.size) {
+        let bytes = read_whole(store.as_ref(), &meta).await;
+        Some(bytes.context("object", || options.key(&meta.location))?)
+    } else {
+        None
+    };
+    let batch_start = range.start;
+    Ok(Fetched { piece: Piece { meta, range, batch_start }, whole })
+}
