@@ -6,6 +6,7 @@
 //!
 //! Invariant: an object that exists is never rewritten, and the first creator wins.
 
+pub mod bounds;
 pub mod data_file;
 pub mod layout;
 pub mod listing;
@@ -19,4 +20,7 @@ pub use data_file::{ColumnBounds, DataFile, Scalar};
 pub use listing::{RawObject, list_raw_objects};
 pub use prefix::{Created, ListedObject, Prefix};
 pub use store_error::{disk_error, store_error};
-pub use table::{CommitOutcome, Snapshot, TableCommit, commit_version, read_snapshot};
+pub use table::{
+    CommitOutcome, Snapshot, TableCommit, commit_version, hive_partition_path, newest_version, read_snapshot,
+    write_checkpoint,
+};

@@ -54,10 +54,13 @@ fn judge(error: &StoreError) -> Judgement {
 fn judge_chain(error: &(dyn StdError + 'static)) -> Option<Judgement> {
     let mut next = Some(error);
     while let Some(error) = next {
-        if let Some(judgement) = error.downcast_ref::<io::Error>().and_then(judge_io) {
+        let io = error.downcast_ref::<io::Error>();
+        if let Some(judgement) = io.and_then(judge_io) {
             return Some(judgement);
         }
-        next = error.source();
+        // The source of an I/O error that wraps another error is that one's source: it skips the wrapped one.
+        let wrapped = io.and_then(io::Error::get_ref).map(|wrapped| wrapped as &(dyn StdError + 'static));
+        next = wrapped.or_else(|| error.source());
     }
     None
 }
@@ -93,7 +96,7 @@ mod tests {
 
     fn generic(source: io::Error) -> StoreError {
         // The local store wraps I/O errors in a private type of its own; a nested one stands for it.
-        StoreError::Generic { store: "LocalFileSystem", source: Box::new(io::Error::other(Box::new(source))) }
+        StoreError::Generic { store: "LocalFileSystem", source: Box::new(io::Error::other(source)) }
     }
 
     #[test]

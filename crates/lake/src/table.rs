@@ -5,10 +5,21 @@
 //! Invariant: a version is created with put-if-absent and never rewritten. What an error means is decided only by
 //! reading again and looking for the run id of this commit.
 
-use arrow::datatypes::SchemaRef;
-use lakewright_error::{Error, ErrorKind, Result};
+mod commit;
+mod delta;
+mod log;
+mod partition;
+mod read;
+mod stats;
 
-use crate::{DataFile, Prefix};
+use arrow::datatypes::SchemaRef;
+
+use crate::DataFile;
+
+pub use commit::commit_version;
+pub use log::newest_version;
+pub use partition::{NULL_PARTITION, hive_partition_path};
+pub use read::{read_snapshot, write_checkpoint};
 
 /// One version of a table.
 #[derive(Clone, Debug)]
@@ -62,32 +73,11 @@ pub enum CommitOutcome {
     Conflict {
         /// The newest version.
         latest: u64,
-        /// Whether any commit after the base added or removed data or changed the schema.
+        /// Whether any commit after the base changed what this commit builds on: data, files that it removes, the
+        /// schema, the partition columns, or the protocol.
         data_changed: bool,
     },
 }
 
-/// Reads a version of the table at `table`, the newest if `version` is `None`; `None` if there is no such table.
-///
-/// # Errors
-/// - [`ErrorKind::Corrupt`]: the log does not parse, or a version in it is missing.
-/// - [`ErrorKind::Unsupported`]: the table needs a reader feature that this program does not have (deletion vectors,
-///   column mapping, a newer protocol).
-/// - [`ErrorKind::Unavailable`]: the store did not answer.
-pub async fn read_snapshot(_table: &Prefix, _version: Option<u64>) -> Result<Option<Snapshot>> {
-    Err(Error::new(ErrorKind::Unsupported, "not supported yet"))
-}
-
-/// Tries once to make the version after `commit.base`.
-///
-/// Losing to another writer is an outcome, not an error. A version that this run made before is found and returned.
-///
-/// # Errors
-/// - [`ErrorKind::Unavailable`]: no answer that decides; the version may exist. Call again.
-/// - [`ErrorKind::Corrupt`]: the log does not parse.
-///
-/// # Cancel safety
-/// Dropping the future leaves the outcome unknown, as `Unavailable` does.
-pub async fn commit_version(_table: &Prefix, _commit: &TableCommit) -> Result<CommitOutcome> {
-    Err(Error::new(ErrorKind::Unsupported, "not supported yet"))
-}
+#[cfg(test)]
+mod tests;
