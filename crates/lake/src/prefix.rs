@@ -267,7 +267,6 @@ impl Prefix {
                 names.sort_unstable();
                 Ok(names)
             }
-            Err(StoreError::NotFound { .. }) => Ok(Vec::new()),
             Err(error) => Err(self.error(error, "cannot list the prefix", relative)),
         }
     }
@@ -308,7 +307,7 @@ impl Prefix {
                 objects.sort_unstable_by(|left, right| left.key.cmp(&right.key));
                 Ok(objects)
             }
-            Err(StoreError::NotFound { .. }) => Ok(Vec::new()),
+            // A prefix without objects is an empty listing on every store: what is not found is the bucket.
             Err(error) => Err(self.error(error, "cannot list the prefix", relative)),
         }
     }
