@@ -1,10 +1,29 @@
 //! Compiles a job folder as a whole.
+//!
+//! Data flow: [`JobFolder`] -> layout -> manifest, sources, drafts of models -> the graph orders them -> schemas flow
+//! down it -> [`Job`].
+//!
+//! Invariant: every file is looked at whatever is wrong with the others; what only follows from an error is not reported.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+};
 
-use datafusion::execution::FunctionRegistry;
+use datafusion::{arrow::datatypes::SchemaRef, execution::FunctionRegistry};
 
-use crate::{Diagnostics, Job, JobFolder, text::FileText};
+use crate::{
+    Analysis, Diagnostic, Diagnostics, Job, JobFolder, Model, ParamType, Severity, Source, TableName,
+    graph::{Order, Reads, order_models},
+    layout::{Layout, lay_out},
+    manifest::parse_manifest,
+    model::{Draft, Scope, first_mentions, read_model},
+    query::parse_query,
+    source::compile_source,
+    suggest::closest,
+    text::FileText,
+    tokens::{comment_above, lex, text_range},
+};
 
 /// Compiles a job folder: every table gets its schema, every query its canonical SQL, without touching data.
 ///
@@ -13,9 +32,178 @@ use crate::{Diagnostics, Job, JobFolder, text::FileText};
 /// # Errors
 /// Every finding of all files, if at least one is an error.
 pub fn compile_job(
-    _folder: &JobFolder,
-    _functions: &dyn FunctionRegistry,
-    _overrides: &BTreeMap<String, String>,
+    folder: &JobFolder,
+    functions: &dyn FunctionRegistry,
+    overrides: &BTreeMap<String, String>,
 ) -> Result<Job, Diagnostics> {
-    Err(Diagnostics(vec![FileText::new("job.toml", "").error("unsupported", 0..0, "not supported yet")]))
+    let (layout, mut findings) = lay_out(folder);
+    let manifest_file = layout.manifest.unwrap_or(FileText::new("job.toml", ""));
+    let (manifest, manifest_findings) = match layout.manifest {
+        Some(file) => parse_manifest(file),
+        None => Default::default(),
+    };
+    findings.extend(manifest_findings);
+    let (params, param_findings) = manifest.params(manifest_file, overrides);
+    findings.extend(param_findings);
+    let param_types = manifest.param_types();
+
+    let mut compiler = Compiler { layout: &layout, findings, schemas: BTreeMap::new() };
+    let sources = compiler.sources();
+    let models = compiler.models(functions, &param_types);
+    let analyses = compiler.analyses(functions, &param_types);
+    let findings = in_order(compiler.findings);
+    if findings.iter().any(|finding| finding.severity == Severity::Error) {
+        return Err(Diagnostics(findings));
+    }
+    let (name, raw, lake) = (manifest.name, manifest.raw, manifest.lake);
+    Ok(Job { name, raw, lake, params, sources, models, analyses, warnings: findings })
+}
+
+/// By file and position, without repetitions.
+fn in_order(mut findings: Vec<Diagnostic>) -> Vec<Diagnostic> {
+    findings.sort_by(|one, other| {
+        let key = |finding: &Diagnostic| (finding.span.start, finding.span.end, finding.severity);
+        one.file
+            .cmp(&other.file)
+            .then_with(|| key(one).cmp(&key(other)))
+            .then_with(|| (one.code, &one.message).cmp(&(other.code, &other.message)))
+    });
+    findings.dedup();
+    findings
+}
+
+struct Compiler<'l> {
+    layout: &'l Layout<'l>,
+    findings: Vec<Diagnostic>,
+    /// Of the tables without errors.
+    schemas: BTreeMap<TableName, SchemaRef>,
+}
+
+impl<'l> Compiler<'l> {
+    fn sources(&mut self) -> BTreeMap<TableName, Source> {
+        let mut sources = BTreeMap::new();
+        for (name, file) in &self.layout.sources {
+            let (source, findings) = compile_source(name, *file);
+            self.findings.extend(findings);
+            if let Some(source) = source {
+                self.schemas.insert(name.clone(), SchemaRef::clone(&source.schema));
+                sources.insert(name.clone(), source);
+            }
+        }
+        sources
+    }
+
+    fn models(&mut self, functions: &dyn FunctionRegistry, params: &BTreeMap<String, ParamType>) -> Vec<Model> {
+        let mut drafts: BTreeMap<TableName, Draft<'l>> = BTreeMap::new();
+        for (name, file) in &self.layout.models {
+            let (draft, findings) = read_model(name, *file, &self.layout.audits);
+            self.findings.extend(findings);
+            if let Some(draft) = draft {
+                drafts.insert(name.clone(), draft);
+            }
+        }
+        let reads: Reads =
+            drafts.iter().map(|(name, draft)| (name.clone(), draft.reads.keys().cloned().collect())).collect();
+        let Order { ordered, cycles } = order_models(&reads);
+        for cycle in &cycles {
+            self.findings.extend(cycle_finding(cycle, &drafts));
+        }
+        let mut models = Vec::new();
+        for draft in ordered.iter().filter_map(|name| drafts.get(name)) {
+            if !self.check_reads(draft.file(), &draft.reads) {
+                continue;
+            }
+            let scope = Scope { tables: &self.schemas, functions, params };
+            let (model, findings) = draft.finish(scope);
+            self.findings.extend(findings);
+            if let Some(model) = model {
+                self.schemas.insert(model.name.clone(), SchemaRef::clone(&model.schema));
+                models.push(model);
+            }
+        }
+        // Models for which there is no order are not resolved, but unknown tables in them are known to be wrong.
+        let ordered: BTreeSet<&TableName> = ordered.iter().collect();
+        for (_, draft) in drafts.iter().filter(|(name, _)| !ordered.contains(name)) {
+            self.check_reads(draft.file(), &draft.reads);
+        }
+        models
+    }
+
+    fn analyses(&mut self, functions: &dyn FunctionRegistry, params: &BTreeMap<String, ParamType>) -> Vec<Analysis> {
+        let mut analyses = Vec::new();
+        for (name, file) in &self.layout.analyses {
+            match self.analysis(name, *file, functions, params) {
+                Ok(analysis) => analyses.extend(analysis),
+                Err(findings) => self.findings.extend(findings),
+            }
+        }
+        analyses
+    }
+
+    /// Gives `None` if the analysis reads a table that has an error.
+    fn analysis(
+        &mut self,
+        name: &str,
+        file: FileText<'_>,
+        functions: &dyn FunctionRegistry,
+        params: &BTreeMap<String, ParamType>,
+    ) -> Result<Option<Analysis>, Vec<Diagnostic>> {
+        let range = text_range(file.text);
+        let tokens = lex(file, range.clone()).map_err(|finding| vec![finding])?;
+        let first = tokens.iter().position(|token| !token.is_blank());
+        if let Some(header) = first.and_then(|first| tokens.get(first)).filter(|token| token.is_word("MODEL")) {
+            let error = file.error("syntax", header.span.clone(), "an analysis has no MODEL header");
+            return Err(vec![error.with_help("leave the header out, or move the file to the folder of a zone")]);
+        }
+        let query = parse_query(file.path, file.text, range).map_err(|failed| failed.0)?;
+        let invalid = query.invalid_tables();
+        let is_readable = self.check_reads(file, &first_mentions(&query));
+        if !invalid.is_empty() {
+            return Err(invalid);
+        }
+        if !is_readable {
+            return Ok(None);
+        }
+        let (query, warnings) = query.resolve(&self.schemas, functions, params).map_err(|failed| failed.0)?;
+        self.findings.extend(warnings);
+        let description = first.and_then(|first| comment_above(&tokens, first));
+        Ok(Some(Analysis { name: name.to_owned(), file: file.path.to_owned(), query, description }))
+    }
+
+    /// Reports tables that the job does not have; whether all tables are there and without errors.
+    fn check_reads(&mut self, file: FileText<'_>, reads: &BTreeMap<TableName, Range<usize>>) -> bool {
+        let layout = self.layout;
+        for (table, span) in reads {
+            if !layout.sources.contains_key(table) && !layout.models.contains_key(table) {
+                let error = file.error("unknown_table", span.clone(), format!("there is no table `{table}`"));
+                self.findings.push(error.with_help(unknown_table_help(layout, table)));
+            }
+        }
+        reads.keys().all(|table| self.schemas.contains_key(table))
+    }
+}
+
+fn unknown_table_help(layout: &Layout<'_>, table: &TableName) -> String {
+    let all: Vec<String> = layout.sources.keys().chain(layout.models.keys()).map(ToString::to_string).collect();
+    let elsewhere = all.iter().find(|other| other.rsplit('.').next() == Some(table.table()));
+    let close = closest(&table.to_string(), all.iter().map(String::as_str)).or(elsewhere.map(String::as_str));
+    match close {
+        Some(close) => format!("did you mean `{close}`?"),
+        None => format!("it would be declared in the file {}/{}.sql", table.zone(), table.table()),
+    }
+}
+
+fn cycle_finding(cycle: &[TableName], drafts: &BTreeMap<TableName, Draft<'_>>) -> Option<Diagnostic> {
+    let first = cycle.first()?;
+    let next = cycle.get(1).unwrap_or(first);
+    let draft = drafts.get(first)?;
+    let span = draft.reads.get(next)?.clone();
+    let file = draft.file();
+    if cycle.len() == 1 {
+        let error = file.error("cycle", span, format!("`{first}` reads itself"));
+        return Some(error.with_help("read the tables that its rows come from"));
+    }
+    let path: Vec<String> = cycle.iter().chain([first]).map(ToString::to_string).collect();
+    let error = file.error("cycle", span, format!("models read one another in a cycle: {}", path.join(" -> ")));
+    Some(error.with_label(format!("`{first}` reads `{next}` here")).with_help("take one of these reads out"))
 }

@@ -7,11 +7,23 @@
 mod compile;
 mod diagnostic;
 mod folder;
+mod graph;
+mod header;
 mod job;
+mod layout;
+mod manifest;
+mod model;
 mod name;
+mod params;
 mod query;
 mod select;
+mod source;
+mod sql_type;
+mod suggest;
+#[cfg(test)]
+mod testing;
 mod text;
+mod tokens;
 mod types;
 
 pub use compile::compile_job;

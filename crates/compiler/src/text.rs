@@ -28,12 +28,40 @@ impl<'a> FileText<'a> {
         self.finding(Severity::Error, code, span, message.into())
     }
 
+    /// A warning at `span`.
+    pub(crate) fn warning(&self, code: &'static str, span: Range<usize>, message: impl Into<String>) -> Diagnostic {
+        self.finding(Severity::Warning, code, span, message.into())
+    }
+
     fn finding(&self, severity: Severity, code: &'static str, span: Range<usize>, message: String) -> Diagnostic {
         let start = boundary_before(self.text, span.start);
         let end = boundary_before(self.text, span.end).max(start);
         let (line, column) = line_and_column(self.text, start);
         let file = self.path.to_owned();
         Diagnostic { severity, code, message, file, span: start..end, line, column, label: None, help: None }
+    }
+}
+
+impl Diagnostic {
+    /// Adds a few words to stand under the underlined span.
+    #[must_use]
+    pub(crate) fn with_label(mut self, label: impl Into<String>) -> Self {
+        self.label = Some(label.into());
+        self
+    }
+
+    /// Adds what to do next.
+    #[must_use]
+    pub(crate) fn with_help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// Adds what to do next, if there is something to say.
+    #[must_use]
+    pub(crate) fn with_help_if(mut self, help: Option<String>) -> Self {
+        self.help = help.or(self.help);
+        self
     }
 }
 
@@ -73,5 +101,6 @@ mod tests {
         let file = FileText::new("a.sql", "é");
         assert_eq!(file.error("x", 1..99, "m").span, 0..2);
         assert_eq!(file.error("x", 50..60, "m").span, 2..2);
+        assert_eq!(file.warning("x", 2..2, "m").column, 2);
     }
 }

@@ -1,0 +1,107 @@
+use super::{KindName, ModelFile, split_model};
+use crate::{
+    testing::{folder, render},
+    text::FileText,
+};
+
+fn split(text: &str) -> (Option<ModelFile>, String) {
+    let (parts, findings) = split_model(FileText::new("z/a.sql", text), &["no_gaps"]);
+    (parts, render(&folder(&[("z/a.sql", text)]), &findings))
+}
+
+fn valid(text: &str) -> ModelFile {
+    let (parts, findings) = split(text);
+    assert_eq!(findings, "", "{text}");
+    parts.unwrap()
+}
+
+fn report(headers: &[&str]) -> String {
+    headers
+        .iter()
+        .map(|header| {
+            let findings = split(header).1;
+            assert!(!findings.is_empty(), "accepted: {header}");
+            findings + "\n"
+        })
+        .collect()
+}
+
+#[test]
+fn a_file_without_header_is_all_query() {
+    let text = "-- License.\n\n/* About\n * this. */\n-- More.\nSELECT model(1) AS a";
+    let parts = valid(text);
+    assert_eq!(parts.query, 0..text.len());
+    assert_eq!(parts.header.kind, KindName::Full);
+    assert_eq!(parts.header.target_file_size_bytes, 128 << 20);
+    assert_eq!(parts.comment.as_deref(), Some("About this. More."));
+}
+
+#[test]
+fn a_header_is_found_before_the_query_and_in_the_first_block_comment() {
+    let keys = "(kind incremental_by_file, partitioned_by (Year, month), clustered_by ts, target_file_size 64MB,\n\
+                tags (daily, 'two words'), owner 'me@example.org',)";
+    for text in [
+        format!("-- About.\nMODEL {keys};\n-- Not about.\nSELECT 1 AS a"),
+        format!("\u{feff}-- About.\r\nmodel{keys} ; SELECT 1 AS a"),
+        format!("-- About.\n/* MODEL {keys}; */\nSELECT 1 AS a"),
+        format!("/* About. */\nMODEL {keys};\nSELECT 1 AS a"),
+    ] {
+        let ModelFile { header, query, comment } = valid(&text);
+        assert_eq!(header.kind, KindName::IncrementalByFile);
+        let partitioned_by: Vec<&str> = header.partitioned_by.iter().map(|column| &text[column.span.clone()]).collect();
+        assert_eq!(partitioned_by, ["Year", "month"]);
+        assert_eq!(header.clustered_by[0].name, "ts");
+        assert_eq!(header.target_file_size_bytes, 64 << 20);
+        assert_eq!(header.tags, ["daily", "two words"]);
+        assert_eq!(header.owner.as_deref(), Some("me@example.org"));
+        assert_eq!(comment.as_deref(), Some("About."), "{text}");
+        assert!(text[query].trim().ends_with("SELECT 1 AS a"));
+    }
+}
+
+#[test]
+fn the_description_key_and_a_comment_apart_are_no_comment_above() {
+    assert_eq!(valid("-- apart\n\nMODEL (description 'x');\nSELECT 1").comment, None);
+    assert_eq!(valid("MODEL (description 'x');\nSELECT 1").header.description.as_deref(), Some("x"));
+    assert_eq!(valid("/*MODEL(kind VIEW)*/SELECT 1").header.kind, KindName::View);
+}
+
+#[test]
+fn what_is_wrong_in_a_header_is_told_at_its_place() {
+    insta::assert_snapshot!(report(&[
+        "MODEL (kind FUL, partitoned_by x, name z.a, kind FULL, kind VIEW);\nSELECT 1",
+        "MODEL (kind FULL ());\nSELECT 1",
+        "MODEL (kind);\nSELECT 1",
+        "MODEL kind FULL;\nSELECT 1",
+        "MODEL (kind FULL)\nSELECT 1",
+        "MODEL (kind FULL;\nSELECT 1",
+        "MODEL (kind FULL",
+        "MODEL (partitioned_by (x, X), clustered_by (), grain (a));\nSELECT 1",
+        "MODEL (partitioned_by date_trunc(x), clustered_by (year(x), y));\nSELECT 1",
+        "MODEL (target_file_size 128, owner 5, tags (a b), description x);\nSELECT 1",
+        "MODEL (target_file_size 128XB);\nSELECT 1",
+        "MODEL (target_file_size 0MB);\nSELECT 1",
+        "MODEL (target_file_size '99999999999999999999GB');\nSELECT 1",
+        "MODEL (columns (a INT NOT NULL, b INTT, A INT, c));\nSELECT 1",
+        "/* é MODEL (kind FULL) */ SELECT 1 /* MODEL (kind VIEW) */",
+        "/* é\n MODEL (kind VIEW) */ SELECT 1",
+        "/* MODEL (kind FULL, é 1) */ SELECT 1",
+        "/* MODEL (kind FULL) SELECT 1 */ SELECT 1",
+        "/* MODEL (owner 'x) */ SELECT 1",
+    ]));
+}
+
+#[test]
+fn what_is_known_but_not_built_is_checked_and_refused() {
+    insta::assert_snapshot!(report(&[
+        "MODEL (kind INCREMENTAL_BY_TIME_RANGE (time_column ts, start '2018-11-01', interval_unit day, lookback 2));",
+        "MODEL (kind INCREMENTAL_BY_TIME_RANGE (time_colum ts, interval_unit dy, lookback -1));",
+        "MODEL (kind INCREMENTAL_BY_UNIQUE_KEY (unique_key (a, b)), grain a);",
+        "MODEL (kind INCREMENTAL_BY_UNIQUE_KEY);",
+        "MODEL (kind INCREMENTAL_BY_PARTITION);",
+        "MODEL (expect (level_known (level IN ('free', 'paid')) ON VIOLATION FAIL, positive (a < 3 AND b > (1))));",
+        "MODEL (expect (x (a ==== 1), y (b) ON VIOLATION FALE, z, y (c), x (), x (a b)));",
+        "MODEL (audits (unique_values (columns := (a)), no_gaps, relationships (column := a, to := b.c, field := d)));",
+        "MODEL (audits (unique_value (columns := a), not_null (column := a), forall (criteria := (a < 1, b > 2), x := 1), not_null (columns = a), not_null (columns := ), number_of_rows));",
+    ]));
+}

@@ -1,0 +1,321 @@
+//! Models: a header and a query become a [`Model`] once the schemas of all inputs are known.
+//!
+//! Data flow: text -> **[`read_model`]** -> [`Draft`] -> the graph orders the drafts -> **[`Draft::finish`]** -> [`Model`].
+//!
+//! Invariant: columns are spelt in the model as in its stored schema, whatever the header's spelling.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+};
+
+use datafusion::{
+    arrow::datatypes::{DataType, Schema, SchemaRef},
+    execution::FunctionRegistry,
+};
+
+use crate::{
+    Diagnostic, Model, ModelKind, ParamType, Query, TableName,
+    header::{Contract, Header, KindName, split_model},
+    query::{ParsedQuery, parse_query},
+    sql_type::{quoted, same_name, type_text},
+    suggest::did_you_mean,
+    table_schema,
+    text::FileText,
+    tokens::Ident,
+};
+
+/// Characters that no column of a Delta table may hold.
+const FORBIDDEN_IN_COLUMNS: [char; 10] = [' ', ',', ';', '{', '}', '(', ')', '\n', '\t', '='];
+
+/// A model whose inputs' schemas are not known yet.
+#[derive(Debug)]
+pub(crate) struct Draft<'a> {
+    name: TableName,
+    file: FileText<'a>,
+    header: Header,
+    query: ParsedQuery,
+    /// Where the query stands, without blanks around it.
+    query_span: Range<usize>,
+    comment: Option<String>,
+    /// Tables read, with the first mention of each.
+    pub(crate) reads: BTreeMap<TableName, Range<usize>>,
+}
+
+/// The tables of the job whose schemas are known, and what SQL may use.
+#[derive(Clone, Copy)]
+pub(crate) struct Scope<'s> {
+    pub(crate) tables: &'s BTreeMap<TableName, SchemaRef>,
+    pub(crate) functions: &'s dyn FunctionRegistry,
+    pub(crate) params: &'s BTreeMap<String, ParamType>,
+}
+
+/// Reads the file of one model; `None` if its query or its inputs cannot be understood.
+pub(crate) fn read_model<'a>(
+    name: &TableName,
+    file: FileText<'a>,
+    audits: &[&str],
+) -> (Option<Draft<'a>>, Vec<Diagnostic>) {
+    let (parts, mut findings) = split_model(file, audits);
+    let Some(parts) = parts else {
+        return (None, findings);
+    };
+    match parse_query(file.path, file.text, parts.query.clone()) {
+        Ok(query) => {
+            let invalid = query.invalid_tables();
+            let is_readable = invalid.is_empty();
+            findings.extend(invalid);
+            let reads = first_mentions(&query);
+            let query_span = trimmed(file.text, parts.query);
+            let (header, comment) = (parts.header, parts.comment);
+            let draft = Draft { name: name.clone(), file, header, query, query_span, comment, reads };
+            (is_readable.then_some(draft), findings)
+        }
+        Err(failed) => {
+            findings.extend(failed.0);
+            (None, findings)
+        }
+    }
+}
+
+/// The tables that a query reads, with the first mention of each.
+pub(crate) fn first_mentions(query: &ParsedQuery) -> BTreeMap<TableName, Range<usize>> {
+    let mut mentions: BTreeMap<TableName, Range<usize>> = BTreeMap::new();
+    for (table, span) in query.reads() {
+        let first = mentions.entry(table).or_insert_with(|| span.clone());
+        if span.start < first.start {
+            *first = span;
+        }
+    }
+    mentions
+}
+
+impl<'a> Draft<'a> {
+    pub(crate) fn file(&self) -> FileText<'a> {
+        self.file
+    }
+
+    /// Resolves the query and checks the header against its output; `None` if there is an error.
+    pub(crate) fn finish(&self, scope: Scope<'_>) -> (Option<Model>, Vec<Diagnostic>) {
+        let (query, mut findings) = match self.query.resolve(scope.tables, scope.functions, scope.params) {
+            Ok(resolved) => resolved,
+            Err(failed) => return (None, failed.0),
+        };
+        let schema = match table_schema(&query.schema) {
+            Ok(schema) => schema,
+            Err((column, error)) => {
+                let message = format!("column `{column}` of type {} cannot be stored", error.data_type);
+                let error_at_query = self.file.error("column_type", self.query_span.clone(), message);
+                findings.push(error_at_query.with_help(error.reason));
+                return (None, findings);
+            }
+        };
+        let warnings = findings.len();
+        findings.extend(self.check_names(&schema));
+        findings.extend(self.check_view());
+        let partitioned_by = self.columns_of(&schema, "partitioned_by", &self.header.partitioned_by, &mut findings);
+        let clustered_by = self.columns_of(&schema, "clustered_by", &self.header.clustered_by, &mut findings);
+        self.columns_of(&schema, "grain", &self.header.grain, &mut findings);
+        findings.extend(self.check_partition_columns(&schema, &partitioned_by));
+        findings.extend(self.check_cluster_columns(&schema, &clustered_by, &partitioned_by));
+        if let Some(contract) = &self.header.columns {
+            findings.extend(self.check_contract(contract, &schema));
+        }
+        let kind = self.kind(&mut findings);
+        let Some(kind) = kind.filter(|_| findings.len() == warnings) else {
+            return (None, findings);
+        };
+        let parts = Stored { kind, schema, partitioned_by, clustered_by };
+        (Some(self.model(query, parts)), findings)
+    }
+
+    fn kind(&self, findings: &mut Vec<Diagnostic>) -> Option<ModelKind> {
+        match self.header.kind {
+            KindName::Full => Some(ModelKind::Full),
+            KindName::View => Some(ModelKind::View),
+            KindName::IncrementalByFile => match self.query.driving_input() {
+                Ok(driving) => Some(ModelKind::IncrementalByFile { driving }),
+                Err(finding) => {
+                    findings.push(finding);
+                    None
+                }
+            },
+        }
+    }
+
+    fn model(&self, query: Query, stored: Stored) -> Model {
+        let Header { target_file_size_bytes, tags, owner, description, .. } = &self.header;
+        Model {
+            name: self.name.clone(),
+            canonical: stored.canonical(&query, *target_file_size_bytes),
+            kind: stored.kind,
+            query,
+            schema: stored.schema,
+            partitioned_by: stored.partitioned_by,
+            clustered_by: stored.clustered_by,
+            target_file_size_bytes: *target_file_size_bytes,
+            description: description.clone().or_else(|| self.comment.clone()),
+            owner: owner.clone(),
+            tags: tags.clone(),
+            file: self.file.path.to_owned(),
+        }
+    }
+
+    /// Spells columns as the schema does; those that it lacks are findings.
+    fn columns_of(&self, schema: &Schema, key: &str, columns: &[Ident], findings: &mut Vec<Diagnostic>) -> Vec<String> {
+        let mut found = Vec::with_capacity(columns.len());
+        for column in columns {
+            if let Some(field) = schema.fields().iter().find(|field| same_name(field.name(), &column.name)) {
+                found.push(field.name().clone());
+            } else {
+                let message = format!("{key} names `{}`, which is no column of `{}`", column.name, self.name);
+                let error = self.file.error("unknown_column", column.span.clone(), message);
+                let names = schema.fields().iter().map(|field| field.name().as_str());
+                findings.push(error.with_help_if(did_you_mean(&column.name, names)));
+            }
+        }
+        found
+    }
+
+    fn check_names(&self, schema: &Schema) -> Vec<Diagnostic> {
+        let bad = schema.fields().iter().filter(|field| {
+            field.name().is_empty()
+                || field.name().contains(FORBIDDEN_IN_COLUMNS)
+                || field.name().contains(char::is_control)
+        });
+        bad.map(|field| {
+            let message = format!("column `{}` cannot be stored under this name", field.name().escape_debug());
+            let error = self.file.error("column_name", self.query_span.clone(), message);
+            error.with_help("give it a name without blanks and any of , ; { } ( ) = with AS")
+        })
+        .collect()
+    }
+
+    fn check_view(&self) -> Vec<Diagnostic> {
+        if self.header.kind != KindName::View {
+            return Vec::new();
+        }
+        let places = ["partitioned_by", "clustered_by", "target_file_size"].into_iter();
+        places
+            .filter_map(|key| self.header.places.get(key).map(|span| (key, span)))
+            .map(|(key, span)| {
+                let message = format!("a VIEW has no `{key}`: it stores nothing");
+                self.file.error("view_storage", span.clone(), message).with_help("leave the key out, or use kind FULL")
+            })
+            .collect()
+    }
+
+    fn check_partition_columns(&self, schema: &Schema, columns: &[String]) -> Vec<Diagnostic> {
+        let mut findings = Vec::new();
+        let idents = &self.header.partitioned_by;
+        for ident in idents {
+            let field = schema.fields().iter().find(|field| same_name(field.name(), &ident.name));
+            if let Some(field) = field.filter(|field| !can_partition(field.data_type())) {
+                let message = format!("a {} cannot be a partition column", type_text(field.data_type()));
+                let error = self.file.error("partition_type", ident.span.clone(), message);
+                findings
+                    .push(error.with_help("partition by whole numbers, text, dates, instants, decimals or booleans"));
+            }
+        }
+        let distinct: BTreeSet<&String> = columns.iter().collect();
+        if let Some(first) = idents.first().filter(|_| distinct.len() == schema.fields().len()) {
+            let message = "every column is a partition column: the files would be empty";
+            findings.push(self.file.error("partition_type", first.span.clone(), message));
+        }
+        findings
+    }
+
+    fn check_cluster_columns(&self, schema: &Schema, columns: &[String], partitions: &[String]) -> Vec<Diagnostic> {
+        let mut findings = Vec::new();
+        for ident in &self.header.clustered_by {
+            let Some(name) = columns.iter().find(|name| same_name(name, &ident.name)) else {
+                continue;
+            };
+            if partitions.contains(name) {
+                let message = format!("`{name}` is a partition column: it is the same in all rows of a file");
+                let error = self.file.error("cluster_type", ident.span.clone(), message);
+                findings.push(error.with_help("leave it out of clustered_by"));
+            }
+            let is_nested = schema.field_with_name(name).is_ok_and(|field| field.data_type().is_nested());
+            if is_nested {
+                let message = format!("`{name}` has no order: it is nested");
+                findings.push(self.file.error("cluster_type", ident.span.clone(), message));
+            }
+        }
+        findings
+    }
+
+    fn check_contract(&self, contract: &Contract, schema: &Schema) -> Vec<Diagnostic> {
+        let mut findings = Vec::new();
+        for (ident, declared) in &contract.columns {
+            let field = schema.fields().iter().find(|field| same_name(field.name(), &ident.name));
+            let Some(field) = field else {
+                let message = format!("the query gives no column `{}`", ident.name);
+                let error = self.file.error("contract", ident.span.clone(), message);
+                let names = schema.fields().iter().map(|field| field.name().as_str());
+                findings.push(error.with_help_if(did_you_mean(&ident.name, names)));
+                continue;
+            };
+            let found = type_text(field.data_type());
+            if found != declared.canonical {
+                let message =
+                    format!("column `{}` is declared {}, the query gives {found}", ident.name, declared.canonical);
+                let error = self.file.error("contract", ident.span.clone(), message);
+                findings.push(error.with_help(format!("cast it in the query, or declare it {found}")));
+            }
+        }
+        for field in schema.fields() {
+            if !contract.columns.iter().any(|(ident, _)| same_name(&ident.name, field.name())) {
+                let message = format!("the query gives column `{}`, which `columns` does not declare", field.name());
+                let error = self.file.error("contract", contract.span.clone(), message);
+                findings.push(error.with_help(format!(
+                    "declare it: {} {}",
+                    field.name(),
+                    type_text(field.data_type())
+                )));
+            }
+        }
+        findings
+    }
+}
+
+/// How a model's rows are stored.
+struct Stored {
+    kind: ModelKind,
+    schema: SchemaRef,
+    partitioned_by: Vec<String>,
+    clustered_by: Vec<String>,
+}
+
+impl Stored {
+    fn canonical(&self, query: &Query, target_file_size_bytes: u64) -> String {
+        let list = |names: &[String]| names.iter().map(|name| quoted(name)).collect::<Vec<_>>().join(", ");
+        let fields = self.schema.fields().iter();
+        let columns: Vec<String> =
+            fields.map(|field| format!("{} {}", quoted(field.name()), type_text(field.data_type()))).collect();
+        format!(
+            "MODEL (kind {}, partitioned_by ({}), clustered_by ({}), columns ({}), target_file_size {target_file_size_bytes});\n{}",
+            self.kind.keyword(),
+            list(&self.partitioned_by),
+            list(&self.clustered_by),
+            columns.join(", "),
+            query.sql,
+        )
+    }
+}
+
+/// Whether values of the type can be told from one another by the name of a directory.
+fn can_partition(data_type: &DataType) -> bool {
+    data_type.is_integer()
+        || matches!(
+            data_type,
+            DataType::Boolean | DataType::Utf8 | DataType::Date32 | DataType::Timestamp(..) | DataType::Decimal128(..)
+        )
+}
+
+fn trimmed(text: &str, range: Range<usize>) -> Range<usize> {
+    let inner = text.get(range.clone()).unwrap_or_default();
+    let start = range.start + (inner.len() - inner.trim_start().len());
+    let end = start.max(range.start + inner.trim_end().len());
+    start..end
+}

@@ -1,0 +1,101 @@
+//! Sources: from the DDL of a file in `raw/` to a [`Source`].
+//!
+//! Data flow: text -> tokens -> [`ddl`] (grammar) -> [`options`], [`location`] (meaning) -> **[`compile_source`]**.
+
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::{Field, Schema};
+
+use self::{
+    ddl::{Ddl, parse_ddl},
+    location::check_location,
+    options::{Options, check_options},
+};
+use crate::{
+    Column, Diagnostic, Source, TableName,
+    sql_type::{quoted, same_name},
+    text::{FileText, line_and_column},
+    tokens::{Cursor, comment_above, lex, text_range},
+};
+
+mod ddl;
+mod location;
+mod options;
+#[cfg(test)]
+mod tests;
+
+/// The struct column with a raw object's path, size and time that every source offers.
+const METADATA_COLUMN: &str = "_metadata";
+
+/// Compiles the declaration of one source; `None` if it has an error.
+pub(crate) fn compile_source(name: &TableName, file: FileText<'_>) -> (Option<Source>, Vec<Diagnostic>) {
+    let tokens = match lex(file, text_range(file.text)) {
+        Ok(tokens) => tokens,
+        Err(finding) => return (None, vec![finding]),
+    };
+    let mut cursor = Cursor::new(file, &tokens, file.text.len());
+    let (ddl, mut findings) = parse_ddl(&mut cursor, name);
+    let (options, option_findings) = check_options(file, &ddl.options);
+    findings.extend(option_findings);
+    findings.extend(check_columns(file, &ddl, &options));
+    if let Some((location, span)) = &ddl.location
+        && let Err(bad) = check_location(location)
+    {
+        findings.push(file.error("location", span.clone(), bad.message).with_help(bad.help));
+    }
+    let location = match ddl.location {
+        Some((location, _)) if findings.is_empty() => location,
+        _ => return (None, findings),
+    };
+    let description = tokens.iter().position(|token| !token.is_blank()).and_then(|first| comment_above(&tokens, first));
+    let fields: Vec<Field> =
+        ddl.columns.iter().map(|(name, column)| Field::new(&name.name, column.data_type.clone(), true)).collect();
+    let columns: Vec<Column> =
+        ddl.columns.into_iter().map(|(name, column)| Column { name: name.name, sql_type: column.canonical }).collect();
+    let source = Source {
+        name: name.clone(),
+        schema: Arc::new(Schema::new(fields)),
+        canonical: canonical(name, &columns, &location, &options),
+        columns,
+        location,
+        options: options.options,
+        description,
+        file: file.path.to_owned(),
+    };
+    (Some(source), findings)
+}
+
+fn check_columns(file: FileText<'_>, ddl: &Ddl, options: &Options) -> Vec<Diagnostic> {
+    let mut findings = Vec::new();
+    for (index, (column, _)) in ddl.columns.iter().enumerate() {
+        let name = &column.name;
+        if let Some((first, _)) = ddl.columns.iter().take(index).find(|(first, _)| same_name(&first.name, name)) {
+            let (line, _) = line_and_column(file.text, first.span.start);
+            let error =
+                file.error("duplicate_column", column.span.clone(), format!("column `{name}` is declared twice"));
+            let help = format!("`{}` in line {line} is the same column: names have no regard to case", first.name);
+            findings.push(error.with_label("declared again").with_help(help));
+        } else if same_name(name, METADATA_COLUMN) {
+            let message = format!("column `{name}` is reserved");
+            let error = file.error("reserved_name", column.span.clone(), message);
+            findings.push(error.with_help("every source offers _metadata with the path, size and time of its objects"));
+        } else if same_name(name, &options.corrupt_record_column) {
+            let message = format!("column `{name}` for malformed records is not supported yet");
+            let error = file.error("unsupported", column.span.clone(), message);
+            findings.push(error.with_help("leave the column out"));
+        } else if name.chars().any(char::is_control) {
+            let message = "a column's name holds a control character";
+            findings.push(file.error("invalid_name", column.span.clone(), message));
+        }
+    }
+    findings
+}
+
+fn canonical(name: &TableName, columns: &[Column], location: &str, options: &Options) -> String {
+    let columns: Vec<String> =
+        columns.iter().map(|column| format!("{} {}", quoted(&column.name), column.sql_type)).collect();
+    let location = location.replace('\'', "''");
+    let columns = columns.join(", ");
+    let options = options.canonical();
+    format!("CREATE EXTERNAL TABLE {name} ({columns}) STORED AS JSON LOCATION '{location}' OPTIONS ({options})")
+}

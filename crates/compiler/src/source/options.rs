@@ -1,0 +1,155 @@
+//! The options of a source: their names, their values, and which of them are built.
+//!
+//! Invariant: an option has its effect, or is at its default, or is refused; none is ignored.
+
+use std::ops::Range;
+
+use crate::{Diagnostic, JsonMode, SourceOptions, sql_type::same_name, suggest::did_you_mean, text::FileText};
+
+const NAMES: [&str; 9] = [
+    "mode",
+    "columnNameOfCorruptRecord",
+    "rescuedDataColumn",
+    "max_rejects",
+    "max_reject_ratio",
+    "multiLine",
+    "compression",
+    "on_delete",
+    "allow_empty",
+];
+
+const CORRUPT_RECORD_COLUMN: &str = "_corrupt_record";
+
+/// One option as written.
+#[derive(Clone, Debug)]
+pub(super) struct RawOption {
+    pub(super) key: String,
+    pub(super) key_span: Range<usize>,
+    pub(super) value: String,
+    pub(super) value_span: Range<usize>,
+}
+
+/// What an option's value is worth.
+enum Verdict {
+    Built,
+    /// It is well-formed and known, and what it asks for is not built.
+    NotBuilt,
+    /// What it should be.
+    Malformed(&'static str),
+}
+
+/// The options of one source.
+#[derive(Debug)]
+pub(super) struct Options {
+    pub(super) options: SourceOptions,
+    /// Column that would hold malformed records, if it is declared.
+    pub(super) corrupt_record_column: String,
+    multi_line: &'static str,
+    compression: &'static str,
+}
+
+/// Checks the options and fills in the defaults.
+pub(super) fn check_options(file: FileText<'_>, written: &[RawOption]) -> (Options, Vec<Diagnostic>) {
+    let mut checked = Options {
+        options: SourceOptions { mode: JsonMode::Permissive, allow_empty: false },
+        corrupt_record_column: CORRUPT_RECORD_COLUMN.to_owned(),
+        multi_line: "auto",
+        compression: "auto",
+    };
+    let mut findings = Vec::new();
+    for (index, option) in written.iter().enumerate() {
+        let Some(name) = NAMES.into_iter().find(|name| same_name(name, &option.key)) else {
+            findings.push(unknown(file, option));
+            continue;
+        };
+        if written.iter().take(index).any(|other| same_name(&other.key, name)) {
+            let message = format!("option `{name}` is given twice");
+            findings.push(file.error("duplicate_option", option.key_span.clone(), message));
+            continue;
+        }
+        match check_option(&mut checked, name, &option.value) {
+            Verdict::Built => {}
+            Verdict::NotBuilt => {
+                let span = option.key_span.start..option.value_span.end;
+                let message = format!("option `{name}` with the value '{}' is not supported yet", option.value);
+                findings.push(file.error("unsupported", span, message).with_help("leave the option out"));
+            }
+            Verdict::Malformed(expected) => {
+                let message = format!("'{}' is no value for option `{name}`", option.value);
+                let error = file.error("option_value", option.value_span.clone(), message);
+                findings.push(error.with_help(format!("expected {expected}")));
+            }
+        }
+    }
+    (checked, findings)
+}
+
+fn check_option(checked: &mut Options, name: &str, value: &str) -> Verdict {
+    let lower = value.to_ascii_lowercase();
+    match (name, lower.as_str()) {
+        ("mode", "permissive") => checked.options.mode = JsonMode::Permissive,
+        ("mode", "failfast") => checked.options.mode = JsonMode::FailFast,
+        ("mode", "dropmalformed") => return Verdict::NotBuilt,
+        ("mode", _) => return Verdict::Malformed("PERMISSIVE, DROPMALFORMED or FAILFAST"),
+        ("columnNameOfCorruptRecord" | "rescuedDataColumn", "") => return Verdict::Malformed("the name of a column"),
+        ("columnNameOfCorruptRecord", _) => {
+            value.clone_into(&mut checked.corrupt_record_column);
+            if value != CORRUPT_RECORD_COLUMN {
+                return Verdict::NotBuilt;
+            }
+        }
+        ("rescuedDataColumn", _) => return Verdict::NotBuilt,
+        ("max_rejects", count) => {
+            let is_count = count.bytes().all(|byte| byte.is_ascii_digit()) && count.parse::<u64>().is_ok();
+            return if is_count { Verdict::NotBuilt } else { Verdict::Malformed("a count such as 1000") };
+        }
+        ("max_reject_ratio", ratio) => {
+            return match ratio.parse::<f64>() {
+                Ok(0.01) => Verdict::Built,
+                Ok(ratio) if (0.0..=1.0).contains(&ratio) => Verdict::NotBuilt,
+                _ => Verdict::Malformed("a ratio from 0 to 1, such as 0.01"),
+            };
+        }
+        ("multiLine", "auto") | ("compression", "auto") | ("on_delete", "keep") => {}
+        ("multiLine", "false") => checked.multi_line = "false",
+        ("compression", "none") => checked.compression = "none",
+        ("multiLine", "true") | ("compression", "gz" | "zst") | ("on_delete", "remove" | "fail") => {
+            return Verdict::NotBuilt;
+        }
+        ("multiLine", _) => return Verdict::Malformed("auto, true or false"),
+        ("compression", "gzip") => return Verdict::Malformed("auto, none, gz or zst (gzip is gz)"),
+        ("compression", "zstd") => return Verdict::Malformed("auto, none, gz or zst (zstd is zst)"),
+        ("compression", _) => return Verdict::Malformed("auto, none, gz or zst"),
+        ("on_delete", _) => return Verdict::Malformed("KEEP, REMOVE or FAIL"),
+        ("allow_empty", "true") => checked.options.allow_empty = true,
+        ("allow_empty", "false") => checked.options.allow_empty = false,
+        ("allow_empty", _) => return Verdict::Malformed("true or false"),
+        _ => {}
+    }
+    Verdict::Built
+}
+
+fn unknown(file: FileText<'_>, option: &RawOption) -> Diagnostic {
+    let error =
+        file.error("unknown_option", option.key_span.clone(), format!("a source has no option `{}`", option.key));
+    let help = match option.key.to_ascii_lowercase().as_str() {
+        "path" => Some("write it as LOCATION '..'".to_owned()),
+        "recursivefilelookup" | "recursive" => Some("folders are always read with all that is below them".to_owned()),
+        "pathglobfilter" => Some("write the glob in LOCATION".to_owned()),
+        _ => did_you_mean(&option.key, NAMES),
+    };
+    error.with_help_if(help)
+}
+
+impl Options {
+    /// The options that change rows, with their defaults, in a fixed order.
+    pub(super) fn canonical(&self) -> String {
+        let mode = match self.options.mode {
+            JsonMode::Permissive => "PERMISSIVE",
+            JsonMode::DropMalformed => "DROPMALFORMED",
+            JsonMode::FailFast => "FAILFAST",
+        };
+        let Self { multi_line, compression, .. } = self;
+        format!("compression '{compression}', mode '{mode}', multiLine '{multi_line}', on_delete 'KEEP'")
+    }
+}
