@@ -1,0 +1,149 @@
+//! Arrays and maps: Spark's functions.
+
+use std::sync::Arc;
+
+use datafusion::{
+    arrow::{
+        array::{Array, ArrayRef, AsArray, Int32Array, Int64Array, ListArray, UInt64Builder, make_comparator},
+        compute::{SortOptions, cast, take},
+        datatypes::{DataType, Int64Type},
+    },
+    common::{exec_datafusion_err, plan_err},
+    error::Result,
+    logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility},
+};
+
+use super::native::invoke_kernel;
+
+pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
+    vec![
+        element_or_error(),
+        Element::udf("get", Start::Zero, Missing::Null),
+        Element::udf("element_at", Start::One, Missing::Error),
+        Element::udf("try_element_at", Start::One, Missing::Null),
+    ]
+}
+
+/// `array[index]`, counted from 0.
+pub(super) fn element_or_error() -> Arc<ScalarUDF> {
+    Element::udf("get_or_error", Start::Zero, Missing::Error)
+}
+
+/// What the first element's index is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Start {
+    /// Negative ones do not exist.
+    Zero,
+    /// Negative ones count from the end.
+    One,
+}
+
+/// What an index beyond the array gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Missing {
+    Null,
+    Error,
+}
+
+/// The element of an array at an index, or the value of a map at a key (NULL if it has none).
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Element {
+    name: &'static str,
+    start: Start,
+    missing: Missing,
+    signature: Signature,
+}
+
+impl Element {
+    fn udf(name: &'static str, start: Start, missing: Missing) -> Arc<ScalarUDF> {
+        let signature = Signature::user_defined(Volatility::Immutable);
+        Arc::new(ScalarUDF::new_from_impl(Self { name, start, missing, signature }))
+    }
+
+    fn take_from_lists(&self, lists: &ListArray, indexes: &Int64Array) -> Result<ArrayRef> {
+        let mut places = UInt64Builder::with_capacity(lists.len());
+        for row in 0..lists.len() {
+            if lists.is_null(row) || indexes.is_null(row) {
+                places.append_null();
+                continue;
+            }
+            let (index, length) = (indexes.value(row), i64::from(lists.value_length(row)));
+            let place = match self.start {
+                Start::Zero => index,
+                Start::One if index < 0 => length + index,
+                Start::One if index == 0 => return Err(exec_datafusion_err!("{} counts from 1, not 0", self.name)),
+                Start::One => index - 1,
+            };
+            if (0..length).contains(&place) {
+                places.append_option(u64::try_from(i64::from(lists.value_offsets()[row]) + place).ok());
+            } else if self.missing == Missing::Null {
+                places.append_null();
+            } else {
+                return Err(exec_datafusion_err!("the index {index} is outside of an array of {length} elements"));
+            }
+        }
+        Ok(take(lists.values(), &places.finish(), None)?)
+    }
+}
+
+impl ScalarUDFImpl for Element {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn coerce_types(&self, given: &[DataType]) -> Result<Vec<DataType>> {
+        match given {
+            [DataType::Map(entries, sorted), _] if self.start == Start::One => {
+                let DataType::Struct(fields) = entries.data_type() else {
+                    return plan_err!("a map has entries of a key and a value");
+                };
+                let key = fields.first().map_or(DataType::Null, |key| key.data_type().clone());
+                Ok(vec![DataType::Map(Arc::clone(entries), *sorted), key])
+            }
+            [DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _), index]
+                if index.is_integer() || index == &DataType::Null =>
+            {
+                Ok(vec![DataType::List(Arc::clone(item)), DataType::Int64])
+            }
+            [_, _] => plan_err!("{} takes an array and an integer, not {} and {}", self.name, given[0], given[1]),
+            _ => plan_err!("{} takes 2 arguments, not {}", self.name, given.len()),
+        }
+    }
+
+    fn return_type(&self, given: &[DataType]) -> Result<DataType> {
+        match given.first() {
+            Some(DataType::List(item)) => Ok(item.data_type().clone()),
+            Some(DataType::Map(entries, _)) => match entries.data_type() {
+                DataType::Struct(fields) if fields.len() == 2 => Ok(fields[1].data_type().clone()),
+                _ => plan_err!("a map has entries of a key and a value"),
+            },
+            _ => plan_err!("{} takes an array or a map", self.name),
+        }
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        invoke_kernel(&args, |arrays| match arrays[0].data_type() {
+            DataType::Map(..) => map_values_at(&arrays[0], &arrays[1]),
+            _ => self.take_from_lists(arrays[0].as_list::<i32>(), arrays[1].as_primitive::<Int64Type>()),
+        })
+    }
+}
+
+fn map_values_at(maps: &ArrayRef, keys: &ArrayRef) -> Result<ArrayRef> {
+    let maps = maps.as_map();
+    let compare = make_comparator(maps.keys(), keys, SortOptions::default())?;
+    let offsets = maps.value_offsets();
+    let places = (0..maps.len()).map(|row| {
+        if maps.is_null(row) || keys.is_null(row) {
+            return None;
+        }
+        let range = usize::try_from(offsets[row]).ok()?..usize::try_from(offsets[row + 1]).ok()?;
+        range.into_iter().find(|&place| compare(place, row).is_eq()).and_then(|place| i32::try_from(place).ok())
+    });
+    let places = places.collect::<Int32Array>();
+    Ok(take(maps.values(), &cast(&places, &DataType::Int32)?, None)?)
+}
