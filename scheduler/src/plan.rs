@@ -14,7 +14,7 @@ pub struct RunPlan {
     pub steps: Vec<StepPlan>,
     /// The release that it would start from.
     pub base_release: Option<u64>,
-    /// What the user should know: sources that are FAILFAST for now, orphaned tables, unfinished runs.
+    /// What the user should know: sources that are FAILFAST, orphaned tables, unfinished runs.
     pub notes: Vec<String>,
 }
 
