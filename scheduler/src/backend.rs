@@ -1,12 +1,14 @@
 //! Who executes a step: this process over plain DataFusion, or a fleet.
 
-use std::{collections::BTreeMap, fmt::Debug};
+use std::{collections::BTreeMap, fmt::Debug, sync::Mutex};
 
 use async_trait::async_trait;
 use datafusion::common::ScalarValue;
 use lakewright_compiler::TableName;
-use lakewright_engine::{Engine, Relation, StepProgress, TableWrite};
-use lakewright_error::{Error, ErrorKind, Result};
+use lakewright_engine::{
+    Engine, Relation, StepProgress, TableWrite, execute_table_write, plan_table_write, register_relation,
+};
+use lakewright_error::Result;
 use lakewright_lake::DataFile;
 
 /// Executes steps.
@@ -70,8 +72,28 @@ impl EmbeddedBackend {
 
 #[async_trait]
 impl Backend for EmbeddedBackend {
-    async fn execute(&self, _task: StepTask, _progress: &(dyn Fn(StepProgress) + Send + Sync)) -> Result<StepOutput> {
-        let _ = &self.engine;
-        Err(Error::new(ErrorKind::Unsupported, "not supported yet"))
+    async fn execute(&self, task: StepTask, progress: &(dyn Fn(StepProgress) + Send + Sync)) -> Result<StepOutput> {
+        let session = self.engine.session();
+        self.engine.register_store(&task.write.root);
+        for StepInput { name, relation } in task.inputs {
+            match &relation {
+                Relation::Raw(scan) => self.engine.register_store(&scan.raw),
+                Relation::Table(scan) => self.engine.register_store(&scan.root),
+                Relation::View { .. } => {}
+            }
+            register_relation(&session, name.zone(), name.table(), relation).await?;
+        }
+        let plan = plan_table_write(&session, &task.sql, &task.params, task.write).await?;
+        let last = Mutex::new(StepProgress::default());
+        let files = execute_table_write(&session, plan, &|counts| {
+            // A poisoned lock would only mean that a report was lost.
+            if let Ok(mut last) = last.lock() {
+                *last = counts;
+            }
+            progress(counts);
+        })
+        .await?;
+        let progress = last.into_inner().unwrap_or_default();
+        Ok(StepOutput { files, progress })
     }
 }

@@ -1,4 +1,4 @@
-//! What a lake shows to readers: the tables and views of its newest release, and the record of its runs.
+//! What a lake shows to readers: the tables and views of its newest release.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,9 +12,6 @@ use lakewright_lake::{
     Prefix, layout, read_snapshot,
     state::{self, Release, ReleasedTable},
 };
-use serde::{Deserialize, Serialize};
-
-use crate::RunSummary;
 
 /// Tables whose logs are read at once.
 const SNAPSHOT_READS_MAX: usize = 8;
@@ -180,61 +177,6 @@ fn lake_table(lake: &Prefix, name: &str, table: &ReleasedTable) -> Result<LakeTa
 fn parse_name(text: &str) -> Result<TableName> {
     TableName::parse(text)
         .ok_or_else(|| Error::new(ErrorKind::Corrupt, "the release names a table that cannot be").with("table", text))
-}
-
-/// How far a run is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RunState {
-    /// It has its number.
-    Accepted,
-    /// Its inputs are frozen and steps run.
-    Running,
-    /// The outcome is PUBLISH; commits go on.
-    Publishing,
-    /// Everything is published.
-    Succeeded,
-    /// A step or a check failed; nothing was published.
-    Failed,
-    /// Somebody cancelled; nothing was published.
-    Cancelled,
-    /// Foreign damage after the outcome.
-    Broken,
-}
-
-/// One run as `runs` and `show` give it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct RunRecord {
-    /// The run.
-    pub run_id: String,
-    /// Its job.
-    pub job: String,
-    /// Its number in the job.
-    pub sequence: u64,
-    /// How far it is.
-    pub state: RunState,
-    /// When it was accepted, in microseconds since 1970-01-01T00:00:00Z.
-    pub accepted_us: i64,
-    /// Why it failed, if it did.
-    pub failure: Option<String>,
-    /// Its summary, once it has ended.
-    pub summary: Option<RunSummary>,
-}
-
-/// Lists the newest runs of a lake, newest first, at most `limit`.
-///
-/// # Errors
-/// As [`LakeCatalog::open`].
-pub async fn list_runs(_lake: &Prefix, _job: Option<&str>, _limit: usize) -> Result<Vec<RunRecord>> {
-    Err(Error::new(ErrorKind::Unsupported, "not supported yet"))
-}
-
-/// Reads one run by its id or a unique beginning of it.
-///
-/// # Errors
-/// - [`ErrorKind::NotFound`]: no run has this id.
-pub async fn read_run(_lake: &Prefix, _run_id: &str) -> Result<RunRecord> {
-    Err(Error::new(ErrorKind::Unsupported, "not supported yet"))
 }
 
 #[cfg(test)]

@@ -4,7 +4,11 @@ use std::time::Duration;
 
 use lakewright_compiler::TableName;
 use lakewright_engine::StepProgress;
+use lakewright_error::Result;
+use lakewright_lake::state;
 use serde::{Deserialize, Serialize};
+
+use crate::lineage::parse_name;
 
 /// What a run does about one model, and why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +31,28 @@ pub enum StepWork {
     Append,
     /// A view: its definition is stored.
     Define,
+}
+
+impl From<state::StepWork> for StepWork {
+    fn from(work: state::StepWork) -> Self {
+        match work {
+            state::StepWork::Skip => Self::Skip,
+            state::StepWork::Replace => Self::Replace,
+            state::StepWork::Append => Self::Append,
+            state::StepWork::Define => Self::Define,
+        }
+    }
+}
+
+impl From<StepWork> for state::StepWork {
+    fn from(work: StepWork) -> Self {
+        match work {
+            StepWork::Skip => Self::Skip,
+            StepWork::Replace => Self::Replace,
+            StepWork::Append => Self::Append,
+            StepWork::Define => Self::Define,
+        }
+    }
 }
 
 /// One change of a run, in order.
@@ -113,4 +139,37 @@ pub struct RunSummary {
     pub steps: Vec<StepSummary>,
     /// Wall time of this driver.
     pub duration: Duration,
+}
+
+/// Reads a step's record from a state object.
+///
+/// # Errors
+/// - [`lakewright_error::ErrorKind::Corrupt`]: it names a table that cannot be one.
+pub(crate) fn step_summary(record: &state::StepRecord) -> Result<StepSummary> {
+    Ok(StepSummary {
+        table: parse_name(&record.table)?,
+        action: StepAction { work: record.work.into(), reason: record.reason.clone() },
+        rows_in: record.rows_in,
+        rows_out: record.rows_out,
+        rejects: record.rejects,
+        files: record.files,
+        bytes: record.bytes,
+        bytes_spilled: record.bytes_spilled,
+        duration: Duration::from_micros(record.duration_us),
+        version: record.version,
+    })
+}
+
+/// Reads a run's summary from its last state object.
+///
+/// # Errors
+/// As [`step_summary`].
+pub(crate) fn run_summary(run_id: &str, done: &state::Done) -> Result<RunSummary> {
+    Ok(RunSummary {
+        run_id: run_id.to_owned(),
+        sequence: done.sequence,
+        release: done.release,
+        steps: done.steps.iter().map(step_summary).collect::<Result<_>>()?,
+        duration: Duration::from_micros(done.duration_us),
+    })
 }

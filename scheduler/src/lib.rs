@@ -7,12 +7,20 @@
 
 mod backend;
 mod catalog;
+mod clock;
+mod decide;
 mod event;
+mod evidence;
+mod lineage;
+mod literal;
 mod plan;
+mod record;
 mod run;
 
 pub use backend::{Backend, EmbeddedBackend, StepInput, StepOutput, StepTask};
-pub use catalog::{LakeCatalog, LakeTable, RunRecord, RunState, list_runs, read_run};
+pub use catalog::{LakeCatalog, LakeTable};
+pub use clock::{Clock, SystemClock};
 pub use event::{RunEvent, RunSummary, StepAction, StepSummary, StepWork};
 pub use plan::{RunPlan, StepPlan, plan_run};
+pub use record::{RunRecord, RunState, list_runs, read_run};
 pub use run::{RunOptions, RunRequest, Scheduler};

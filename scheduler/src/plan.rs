@@ -1,11 +1,22 @@
 //! What a run would do, without writing anything.
 
-use lakewright_compiler::{Job, TableName};
-use lakewright_error::{Error, ErrorKind, Result};
-use lakewright_lake::Prefix;
+use std::collections::BTreeMap;
+
+use lakewright_compiler::{Job, JsonMode, Model, ModelKind, TableName};
+use lakewright_error::Result;
+use lakewright_lake::{
+    Prefix, layout,
+    state::{Active, list_names, open_lake, read_object},
+};
 use serde::{Deserialize, Serialize};
 
-use crate::{StepAction, run::RunOptions};
+use crate::{
+    StepAction, StepWork,
+    decide::{decide, difference},
+    evidence::{Evidence, gather},
+    record::find_slot,
+    run::RunOptions,
+};
 
 /// What a run would do now.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -40,9 +51,107 @@ pub struct StepPlan {
 /// Plans a run of `job`; writes nothing.
 ///
 /// # Errors
-/// - [`ErrorKind::NotFound`]: a source has no objects, or the raw prefix does not exist.
-/// - [`ErrorKind::Conflict`]: a table belongs to another job.
-/// - [`ErrorKind::Unavailable`]: the store did not answer.
-pub async fn plan_run(_lake: &Prefix, _raw: &Prefix, _job: &Job, _options: &RunOptions) -> Result<RunPlan> {
-    Err(Error::new(ErrorKind::Unsupported, "not supported yet"))
+/// - [`lakewright_error::ErrorKind::NotFound`]: a source has no objects, the raw prefix does not exist, or an unselected table that is
+///   read has never been published.
+/// - [`lakewright_error::ErrorKind::Conflict`]: a table belongs to another job.
+/// - [`lakewright_error::ErrorKind::Corrupt`]: a source has lost more than 5 % of its known objects, or a state object does not parse.
+/// - [`lakewright_error::ErrorKind::Unavailable`]: the store did not answer.
+pub async fn plan_run(lake: &Prefix, raw: &Prefix, job: &Job, options: &RunOptions) -> Result<RunPlan> {
+    open_lake(lake).await?;
+    let evidence = gather(lake, raw, job, options).await?;
+    let decisions = decide(job, &evidence)?;
+    let mut notes: Vec<String> = decisions.iter().flat_map(|decision| decision.notes.clone()).collect();
+    notes.extend(source_notes(job, &evidence));
+    notes.extend(orphan_notes(job, &evidence));
+    notes.extend(unfinished_notes(lake, job).await?);
+    let works = decisions.iter().map(|decision| (decision.table.clone(), decision.action.work)).collect();
+    let steps = job.models.iter().zip(decisions).map(|(model, decision)| {
+        let reads = read_by(model, &evidence, &works);
+        let replaced = decision.action.work == StepWork::Replace;
+        StepPlan {
+            table: model.name.clone(),
+            kind: model.kind.keyword().to_owned(),
+            reads: model.query.reads.clone(),
+            objects: reads.objects,
+            bytes: reads.bytes,
+            files_replaced: evidence.released(&model.name).filter(|_| replaced).map_or(0, |entry| entry.files),
+            action: decision.action,
+        }
+    });
+    Ok(RunPlan { steps: steps.collect(), base_release: evidence.base.as_ref().map(|base| base.number), notes })
+}
+
+#[derive(Default)]
+struct Reads {
+    objects: u64,
+    bytes: u64,
+}
+
+/// What a step reads, as far as it exists already: files that earlier steps of the run will write are not there yet.
+fn read_by(model: &Model, evidence: &Evidence, works: &BTreeMap<TableName, StepWork>) -> Reads {
+    let mut reads = Reads::default();
+    let work = works.get(&model.name).copied().unwrap_or(StepWork::Skip);
+    let Some(lineage) = evidence.lineages.get(&model.name) else { return reads };
+    if !matches!(work, StepWork::Replace | StepWork::Append) {
+        return reads;
+    }
+    let driving = match &model.kind {
+        ModelKind::IncrementalByFile { driving } if work == StepWork::Append => Some(driving),
+        _ => None,
+    };
+    for source in &lineage.sources {
+        let Some(listing) = evidence.listings.get(source) else { continue };
+        if driving == Some(source) {
+            let ledger = evidence.ledgers.get(&model.name).map_or(&[][..], Vec::as_slice);
+            let added = difference(&source.to_string(), &listing.objects, ledger).added;
+            reads.objects += added.len() as u64;
+            reads.bytes += added.iter().map(|object| object.size_bytes).sum::<u64>();
+        } else {
+            reads.objects += listing.objects.len() as u64;
+            reads.bytes += listing.bytes;
+        }
+    }
+    for table in lineage.tables.iter().filter(|table| driving != Some(*table)) {
+        let rebuilt = works.get(table) == Some(&StepWork::Replace);
+        if let Some(entry) = evidence.released(table).filter(|_| !rebuilt) {
+            reads.objects += entry.files;
+            reads.bytes += entry.bytes;
+        }
+    }
+    reads
+}
+
+fn source_notes(job: &Job, evidence: &Evidence) -> Vec<String> {
+    let modes = job
+        .sources
+        .values()
+        .filter(|source| evidence.listings.contains_key(&source.name) && source.options.mode != JsonMode::FailFast);
+    modes
+        .map(|source| {
+            format!(
+                "{}: read as FAILFAST, for rejects are not supported yet: the first bad record fails the run",
+                source.name
+            )
+        })
+        .collect()
+}
+
+fn orphan_notes(job: &Job, evidence: &Evidence) -> Vec<String> {
+    let Some(base) = &evidence.base else { return Vec::new() };
+    let has_model = |table: &str| job.models.iter().any(|model| model.name.to_string() == table);
+    let orphans = base.tables.iter().filter(|(table, entry)| entry.job == job.name && !has_model(table));
+    orphans.map(|(table, _)| format!("{table}: its model was removed; the table stays as it is")).collect()
+}
+
+async fn unfinished_notes(lake: &Prefix, job: &Job) -> Result<Vec<String>> {
+    let mut notes = Vec::new();
+    for run_id in list_names(lake, layout::ACTIVE_DIR).await? {
+        let marker = read_object::<Active>(lake, &layout::active(&run_id)).await?;
+        let Some(marker) = marker.filter(|marker| marker.job == job.name) else { continue };
+        // A marker without a number is of a run that was never accepted.
+        if find_slot(lake, &job.name, &run_id, marker.first_sequence).await?.is_some() {
+            notes.push(format!("run {run_id} is unfinished: the next run of the job brings it to its end first"));
+        }
+    }
+    Ok(notes)
 }

@@ -23,10 +23,7 @@ pub use run::{
     AbortReason, Active, Broken, Done, Frozen, FrozenModel, FrozenSource, Idempotency, JobSlot, LakeMarker, Outcome,
     Publication, PublishedTable, RunEnd, Spec, SpecOptions, StepRecord, StepWork, Verdict, Written,
 };
-pub use store::{
-    list_folders, list_names, list_numbers, newest_release, object_size, open_lake, read_bytes, read_ledger,
-    read_object,
-};
+pub use store::{list_names, list_numbers, newest_release, open_lake, read_ledger, read_object};
 pub use units::{Unit, decode_units, encode_units, listing_digest};
 
 /// The format that this program writes, and the newest that it reads.

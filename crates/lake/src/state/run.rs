@@ -105,8 +105,8 @@ pub struct Frozen {
     pub base_release: Option<u64>,
     /// Sources that its steps read, by `zone.table`.
     pub sources: BTreeMap<String, FrozenSource>,
-    /// The job's models by `zone.table`, with what is done about each.
-    pub models: BTreeMap<String, FrozenModel>,
+    /// What is done about each of the job's models, in the job's order.
+    pub models: Vec<FrozenModel>,
 }
 
 /// The one listing of a source.
@@ -126,7 +126,9 @@ pub struct FrozenSource {
 /// What is done about one model.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FrozenModel {
-    /// Fingerprint of the model at the freeze.
+    /// `zone.table`.
+    pub table: String,
+    /// Fingerprint of the model; empty if it is not selected.
     pub fingerprint: String,
     /// What is done.
     pub work: StepWork,

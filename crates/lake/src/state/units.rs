@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{Array, Int64Array, RecordBatch, StringArray, UInt64Array},
+    array::{Array, BooleanArray, Int64Array, RecordBatch, StringArray, UInt64Array},
     datatypes::{DataType, Field, Schema, SchemaRef},
 };
 use bytes::Bytes;
@@ -37,6 +37,8 @@ pub struct Unit {
     pub etag: Option<String>,
     /// Modification time of a raw object in microseconds since 1970-01-01T00:00:00Z; 0 for a DataFile.
     pub modified_us: i64,
+    /// The raw object was consumed before, has gone since, and its rows stay: a later segment says so once.
+    pub gone: bool,
 }
 
 impl Unit {
@@ -48,6 +50,7 @@ impl Unit {
             size_bytes: object.size_bytes,
             etag: object.etag.clone(),
             modified_us: object.modified_us,
+            gone: false,
         }
     }
 
@@ -64,6 +67,7 @@ fn units_schema() -> SchemaRef {
         Field::new("size_bytes", DataType::UInt64, false),
         Field::new("etag", DataType::Utf8, true),
         Field::new("modified_us", DataType::Int64, false),
+        Field::new("gone", DataType::Boolean, false),
     ]))
 }
 
@@ -86,6 +90,7 @@ fn write_units(units: &[Unit]) -> Result<Vec<u8>, parquet::errors::ParquetError>
             Arc::new(UInt64Array::from_iter_values(units.iter().map(|unit| unit.size_bytes))),
             Arc::new(StringArray::from_iter(units.iter().map(|unit| unit.etag.as_deref()))),
             Arc::new(Int64Array::from_iter_values(units.iter().map(|unit| unit.modified_us))),
+            Arc::new(BooleanArray::from_iter(units.iter().map(|unit| Some(unit.gone)))),
         ],
     )?;
     let properties = WriterProperties::builder()
@@ -135,6 +140,7 @@ fn read_batch(batch: &RecordBatch, units: &mut Vec<Unit>) -> Option<()> {
     let (inputs, keys, etags) = (text("input")?, text("key")?, text("etag")?);
     let sizes = batch.column_by_name("size_bytes")?.as_any().downcast_ref::<UInt64Array>()?;
     let times = batch.column_by_name("modified_us")?.as_any().downcast_ref::<Int64Array>()?;
+    let gone = batch.column_by_name("gone")?.as_any().downcast_ref::<BooleanArray>()?;
     units.reserve(batch.num_rows());
     for row in 0..batch.num_rows() {
         units.push(Unit {
@@ -143,6 +149,7 @@ fn read_batch(batch: &RecordBatch, units: &mut Vec<Unit>) -> Option<()> {
             size_bytes: sizes.value(row),
             etag: etags.is_valid(row).then(|| etags.value(row).to_owned()),
             modified_us: times.value(row),
+            gone: gone.value(row),
         });
     }
     Some(())

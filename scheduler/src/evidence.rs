@@ -1,0 +1,180 @@
+//! Everything that decisions about a run's steps rest on, read from the store.
+//!
+//! Data flow: a job and the lake -> **here**: base release, listings, and of ledgers and tables only what differs ->
+//! [`crate::decide`].
+//!
+//! Invariant: reads only. On a lake where nothing has changed it reads the newest release and the listings, and no more.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures::{StreamExt, TryStreamExt, stream};
+use lakewright_compiler::{Job, Model, ModelKind, Source, TableName, select_models};
+use lakewright_error::{Error, ErrorKind, Result};
+use lakewright_lake::{
+    Prefix, RawObject, layout, list_raw_objects, read_snapshot,
+    state::{InputState, Release, ReleasedTable, Unit, listing_digest, newest_release, read_ledger},
+};
+
+use crate::{
+    lineage::{Lineage, Scope, fingerprint},
+    run::{RunOptions, retrying},
+};
+
+/// Sources listed, and ledgers read, at once.
+const READS_MAX: usize = 8;
+
+/// What decisions rest on.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Evidence {
+    pub(crate) base: Option<Release>,
+    pub(crate) selected: BTreeSet<TableName>,
+    pub(crate) full_refresh: bool,
+    /// Of selected models.
+    pub(crate) lineages: BTreeMap<TableName, Lineage>,
+    /// Of selected models.
+    pub(crate) fingerprints: BTreeMap<TableName, String>,
+    /// Of the sources that selected tables read.
+    pub(crate) listings: BTreeMap<TableName, Listing>,
+    /// Units consumed, of tables whose inputs differ from what they consumed.
+    pub(crate) ledgers: BTreeMap<TableName, Vec<Unit>>,
+    /// Paths of the driving table's files at the base release, of tables that have not seen that version.
+    pub(crate) unseen_files: BTreeMap<TableName, BTreeSet<String>>,
+}
+
+/// The raw objects of a source.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Listing {
+    /// Sorted by key.
+    pub(crate) objects: Vec<RawObject>,
+    pub(crate) digest: String,
+    pub(crate) bytes: u64,
+}
+
+impl Listing {
+    /// Takes objects that are sorted by key.
+    pub(crate) fn new(objects: Vec<RawObject>) -> Self {
+        let bytes = objects.iter().map(|object| object.size_bytes).sum();
+        Self { digest: listing_digest(&objects), bytes, objects }
+    }
+}
+
+impl Evidence {
+    /// The entry of a table in the base release.
+    pub(crate) fn released(&self, table: &TableName) -> Option<&ReleasedTable> {
+        self.base.as_ref()?.tables.get(&table.to_string())
+    }
+
+    /// Whether the table's recorded state of the input is not the input's state now, as far as it exists already.
+    fn differs(&self, entry: &ReleasedTable, input: &TableName) -> bool {
+        match entry.inputs.get(&input.to_string()) {
+            Some(InputState::Raw { digest, .. }) => {
+                self.listings.get(input).is_none_or(|listing| listing.digest != *digest)
+            }
+            Some(InputState::Table { version }) => {
+                self.released(input).and_then(|upstream| upstream.version) != Some(*version)
+            }
+            None => true,
+        }
+    }
+}
+
+/// Reads what decisions about a run of `job` rest on.
+///
+/// # Errors
+/// - [`ErrorKind::NotFound`]: a source has no objects; the raw prefix does not exist; an unselected table that is read
+///   has never been published.
+/// - [`ErrorKind::Invalid`]: a pattern of the selection matches nothing.
+/// - [`ErrorKind::Corrupt`], [`ErrorKind::Unsupported`], [`ErrorKind::Unavailable`]: as reading a lake.
+pub(crate) async fn gather(lake: &Prefix, raw: &Prefix, job: &Job, options: &RunOptions) -> Result<Evidence> {
+    let base = retrying(|| newest_release(lake)).await?;
+    let mut evidence = resolve(job, options, base)?;
+    evidence.listings = list_sources(raw, job, &evidence).await?;
+    read_differences(lake, job, &mut evidence).await?;
+    Ok(evidence)
+}
+
+/// Follows what every selected model reads; no I/O.
+///
+/// # Errors
+/// As [`gather`].
+pub(crate) fn resolve(job: &Job, options: &RunOptions, base: Option<Release>) -> Result<Evidence> {
+    let selected = select_models(job, &options.select, &options.exclude)?;
+    let (mut lineages, mut fingerprints) = (BTreeMap::new(), BTreeMap::new());
+    let scope = Scope { job, selected: &selected, base: base.as_ref() };
+    for model in job.models.iter().filter(|model| selected.contains(&model.name)) {
+        let lineage = scope.lineage(model)?;
+        fingerprints.insert(model.name.clone(), fingerprint(job, model, &lineage));
+        lineages.insert(model.name.clone(), lineage);
+    }
+    let full_refresh = options.full_refresh;
+    Ok(Evidence { base, selected, full_refresh, lineages, fingerprints, ..Evidence::default() })
+}
+
+async fn list_sources(raw: &Prefix, job: &Job, evidence: &Evidence) -> Result<BTreeMap<TableName, Listing>> {
+    let read: BTreeSet<&TableName> = stored_models(job, evidence)
+        .filter_map(|model| evidence.lineages.get(&model.name))
+        .flat_map(|l| &l.sources)
+        .collect();
+    let sources = job.sources.values().filter(|source| read.contains(&source.name));
+    let listings = sources.map(|source| async move {
+        let objects = retrying(|| list_raw_objects(raw, &source.location))
+            .await
+            .map_err(|error| error.with("source", &source.name))?;
+        if objects.is_empty() && !source.options.allow_empty {
+            return Err(no_objects(source));
+        }
+        Ok((source.name.clone(), Listing::new(objects)))
+    });
+    stream::iter(listings.collect::<Vec<_>>()).buffered(READS_MAX).try_collect().await
+}
+
+/// The selected models that store rows.
+fn stored_models<'a>(job: &'a Job, evidence: &'a Evidence) -> impl Iterator<Item = &'a Model> {
+    job.models.iter().filter(|model| evidence.selected.contains(&model.name) && model.kind != ModelKind::View)
+}
+
+fn no_objects(source: &Source) -> Error {
+    Error::new(ErrorKind::NotFound, "a source has no objects")
+        .with("source", &source.name)
+        .with("location", &source.location)
+        .with("file", &source.file)
+        .with_hint("check the raw prefix and LOCATION; if the source may be empty, set the option allow_empty 'true'")
+}
+
+/// Reads ledgers and file lists of the tables whose inputs differ from what they have consumed.
+pub(crate) async fn read_differences(lake: &Prefix, job: &Job, evidence: &mut Evidence) -> Result<()> {
+    let mut ledgers = Vec::new();
+    let mut drifts = Vec::new();
+    for model in stored_models(job, evidence) {
+        let (Some(entry), Some(lineage)) = (evidence.released(&model.name), evidence.lineages.get(&model.name)) else {
+            continue;
+        };
+        let driving = match &model.kind {
+            ModelKind::IncrementalByFile { driving } => Some(driving),
+            ModelKind::Full | ModelKind::View => None,
+        };
+        let drifted = driving.filter(|name| lineage.tables.contains(*name) && evidence.differs(entry, name));
+        if drifted.is_some() || lineage.sources.iter().any(|source| evidence.differs(entry, source)) {
+            ledgers.push((model.name.clone(), entry.ledger.clone()));
+        }
+        if let Some(upstream) = drifted
+            && let Some(version) = evidence.released(upstream).and_then(|entry| entry.version)
+        {
+            drifts.push((model.name.clone(), upstream.clone(), version));
+        }
+    }
+    let ledgers = ledgers.into_iter().map(|(table, segments)| async move {
+        let name = table.to_string();
+        let units = retrying(|| read_ledger(lake, &name, &segments)).await?;
+        Ok::<_, Error>((table, units))
+    });
+    evidence.ledgers = stream::iter(ledgers).buffered(READS_MAX).try_collect().await?;
+    let drifts = drifts.into_iter().map(|(table, upstream, version)| async move {
+        let root = lake.child(&layout::table_root(upstream.zone(), upstream.table()))?;
+        let snapshot = retrying(|| read_snapshot(&root, Some(version))).await?;
+        let paths = snapshot.map(|snapshot| snapshot.files.into_iter().map(|file| file.path).collect());
+        Ok::<_, Error>((table, paths.unwrap_or_default()))
+    });
+    evidence.unseen_files = stream::iter(drifts).buffered(READS_MAX).try_collect().await?;
+    Ok(())
+}

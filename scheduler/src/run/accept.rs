@@ -1,0 +1,159 @@
+//! Gives a run its id and its number.
+//!
+//! Data flow: a request -> idempotency object -> spec -> marker -> **slot**: from here on the run is accepted.
+//!
+//! Invariant: a run has one slot. Whoever places it walks up from the run's `first_sequence`, below which it cannot
+//! be; numbers are dense and never freed, so the walk meets the run's slot before any free number above it.
+
+use lakewright_compiler::JobFolder;
+use lakewright_error::{Error, ErrorKind, Result};
+use lakewright_lake::{
+    layout,
+    state::{Active, Format, Idempotency, JobSlot, LakeMarker, Spec, SpecOptions, list_numbers, open_lake},
+};
+use uuid::{NoContext, Timestamp, Uuid};
+
+use super::{
+    RunRequest,
+    heartbeat::Heart,
+    race::{Race, create, retrying},
+    site::Site,
+};
+use crate::{lineage::Parts, record::find_slot};
+
+/// A run that has its number.
+#[derive(Clone, Debug)]
+pub(crate) struct Accepted {
+    pub(crate) run_id: String,
+    pub(crate) sequence: u64,
+    pub(crate) spec: Spec,
+    /// Whether an earlier request with the same key has made it.
+    pub(crate) repeated: bool,
+}
+
+/// A request that has its id, and not yet its number.
+#[derive(Clone, Debug)]
+pub(crate) struct Named {
+    pub(crate) run_id: String,
+    first_sequence: u64,
+    repeated: bool,
+}
+
+/// Refuses a lake of a newer format, and makes a prefix without a lake one.
+pub(crate) async fn ensure_lake(site: &Site) -> Result<()> {
+    if retrying(|| open_lake(&site.lake)).await?.is_some() {
+        return Ok(());
+    }
+    let marker = LakeMarker { format: Format, program: env!("CARGO_PKG_VERSION").to_owned() };
+    create(&site.lake, layout::LAKE_MARKER, &marker).await.map(|_| ())
+}
+
+/// Gives the request its run id: a new one, or that of the earlier request with the same key.
+///
+/// # Errors
+/// - [`ErrorKind::Conflict`]: the key was used for another request.
+pub(crate) async fn name_run(site: &Site, heart: &mut Heart, job: &str, request: &RunRequest) -> Result<Named> {
+    let slots = layout::job_slots_dir(job);
+    let taken = retrying(|| list_numbers(&site.lake, &slots)).await?;
+    let first_sequence = taken.last().map_or(1, |last| last + 1);
+    let run_id = new_run_id(site.clock.now_us());
+    heart.drives(&run_id).await;
+    let Some(key) = &request.idempotency_key else {
+        return Ok(Named { run_id, first_sequence, repeated: false });
+    };
+    let request_digest = request_digest(request);
+    let object = Idempotency { format: Format, run_id: run_id.clone(), request_digest, first_sequence };
+    let mut digest = Parts::new("idempotency");
+    digest.add(&request.principal);
+    digest.add(key);
+    match create(&site.lake, &layout::idempotency(&digest.finish()), &object).await? {
+        Race::Won => Ok(Named { run_id, first_sequence, repeated: false }),
+        Race::Lost(earlier) if earlier.request_digest == object.request_digest => {
+            heart.leaves(&run_id).await;
+            Ok(Named { run_id: earlier.run_id, first_sequence: earlier.first_sequence, repeated: true })
+        }
+        Race::Lost(earlier) => Err(Error::new(ErrorKind::Conflict, "the idempotency key was used for another request")
+            .with("run", earlier.run_id)
+            .with_hint("send the same request again, or use another key")),
+    }
+}
+
+/// Creates everything that an accepted run consists of, its slot last.
+pub(crate) async fn accept(site: &Site, job: &str, request: &RunRequest, named: Named) -> Result<Accepted> {
+    let Named { run_id, first_sequence, repeated } = named;
+    let spec = Spec {
+        format: Format,
+        job: job.to_owned(),
+        files: request.folder.files.clone(),
+        params: request.params.clone(),
+        raw: request.raw.clone(),
+        options: SpecOptions {
+            full_refresh: request.options.full_refresh,
+            select: request.options.select.clone(),
+            exclude: request.options.exclude.clone(),
+        },
+        principal: request.principal.clone(),
+        execution_us: site.clock.now_us(),
+        program: env!("CARGO_PKG_VERSION").to_owned(),
+        retries: request.retries.clone(),
+        first_sequence,
+    };
+    let spec = match create(&site.lake, &layout::spec(&run_id), &spec).await? {
+        Race::Won => spec,
+        Race::Lost(earlier) => earlier,
+    };
+    // A repeated request may be late: its run may have ended, and its marker must not come back.
+    let placed = if repeated { find_slot(&site.lake, job, &run_id, first_sequence).await? } else { None };
+    let sequence = match placed {
+        Some(sequence) => sequence,
+        None => {
+            let marker = Active { format: Format, job: job.to_owned(), first_sequence };
+            create(&site.lake, &layout::active(&run_id), &marker).await?;
+            place(site, job, &run_id, first_sequence).await?
+        }
+    };
+    Ok(Accepted { run_id, sequence, spec, repeated })
+}
+
+/// Takes the first free number of the job.
+async fn place(site: &Site, job: &str, run_id: &str, first_sequence: u64) -> Result<u64> {
+    let slot = JobSlot { format: Format, run_id: run_id.to_owned() };
+    let mut sequence = first_sequence;
+    loop {
+        match create(&site.lake, &layout::job_slot(job, sequence), &slot).await? {
+            Race::Won => return Ok(sequence),
+            Race::Lost(_) => sequence += 1,
+        }
+    }
+}
+
+/// A new id that sorts by time.
+fn new_run_id(now_us: i64) -> String {
+    let us = u64::try_from(now_us).unwrap_or(0);
+    let nanos = u32::try_from(us % 1_000_000).unwrap_or(0) * 1_000;
+    Uuid::new_v7(Timestamp::from_unix(NoContext, us / 1_000_000, nanos)).to_string()
+}
+
+fn request_digest(request: &RunRequest) -> String {
+    let mut digest = Parts::new("request");
+    let JobFolder { files } = &request.folder;
+    for (list, map) in [("files", files), ("params", &request.params)] {
+        digest.add(list);
+        digest.add(&map.len().to_string());
+        for (name, value) in map {
+            digest.add(name);
+            digest.add(value);
+        }
+    }
+    digest.add(&request.raw);
+    digest.add(&request.options.full_refresh.to_string());
+    for (list, patterns) in [("select", &request.options.select), ("exclude", &request.options.exclude)] {
+        digest.add(list);
+        digest.add(&patterns.len().to_string());
+        for pattern in patterns {
+            digest.add(pattern);
+        }
+    }
+    digest.add(request.retries.as_deref().unwrap_or(""));
+    digest.finish()
+}

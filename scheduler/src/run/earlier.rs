@@ -1,0 +1,134 @@
+//! Brings the unfinished runs of a job to their end before a later one goes on.
+//!
+//! Data flow: the markers of unfinished runs -> those of this job with lower numbers, in order -> each is waited for if
+//! somebody seems to drive it, and driven from what it left otherwise.
+//!
+//! Invariant: a run freezes only after every lower number of its job is terminal. A run without a slot has no number
+//! yet and will get a higher one, for all lower ones are taken.
+
+use lakewright_error::{Error, ErrorKind, Result};
+use lakewright_lake::{
+    layout,
+    state::{Active, Done, Spec, list_names, read_object},
+};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    accept::Accepted,
+    drive::{Driver, Ended, Events},
+    failure::cancelled,
+    heartbeat::{Heart, Observer, read_heartbeats},
+    race::retrying,
+    site::Site,
+};
+use crate::{RunEvent, record::find_slot};
+
+/// Brings every unfinished run of the job below `sequence` to its end.
+///
+/// # Errors
+/// - [`ErrorKind::Cancelled`]: `cancel` fired.
+/// - [`ErrorKind::Conflict`]: an earlier run is broken.
+/// - As reading state objects.
+pub(crate) async fn finish_earlier(
+    site: &Site,
+    heart: &mut Heart,
+    run: &Accepted,
+    cancel: &CancellationToken,
+    events: Events<'_>,
+) -> Result<()> {
+    for earlier in unfinished_before(site, &run.spec.job, run.sequence).await? {
+        let run_id = earlier.run_id.clone();
+        finish(site, heart, earlier, cancel, events).await.map_err(|error| error.with("run", run_id))?;
+    }
+    Ok(())
+}
+
+/// The unfinished runs of a job with numbers below `sequence`, in order.
+pub(crate) async fn unfinished_before(site: &Site, job: &str, sequence: u64) -> Result<Vec<Accepted>> {
+    let mut runs = Vec::new();
+    for run_id in retrying(|| list_names(&site.lake, layout::ACTIVE_DIR)).await? {
+        let key = layout::active(&run_id);
+        // Markers go away while they are being looked at.
+        let Some(marker) = retrying(|| read_object::<Active>(&site.lake, &key)).await? else { continue };
+        if marker.job != job {
+            continue;
+        }
+        let Some(number) = find_slot(&site.lake, job, &run_id, marker.first_sequence).await? else { continue };
+        if number < sequence {
+            let key = layout::spec(&run_id);
+            let spec = retrying(|| read_object::<Spec>(&site.lake, &key))
+                .await?
+                .ok_or_else(|| Error::new(ErrorKind::Corrupt, "an accepted run has no spec").with("object", &key))?;
+            runs.push(Accepted { run_id, sequence: number, spec, repeated: true });
+        }
+    }
+    runs.sort_by_key(|run| run.sequence);
+    Ok(runs)
+}
+
+/// Waits for the run while somebody seems to drive it, and drives it when nobody does.
+///
+/// Gives how it ended.
+///
+/// # Errors
+/// As [`finish_earlier`].
+pub(crate) async fn finish(
+    site: &Site,
+    heart: &mut Heart,
+    run: Accepted,
+    cancel: &CancellationToken,
+    events: Events<'_>,
+) -> Result<Ended> {
+    let mut observer = Observer::new(site.pace.silence_max);
+    let mut told = false;
+    loop {
+        if let Some(done) = ended(site, &run.run_id).await? {
+            retire(site, &run.run_id).await?;
+            return Ok(Ended { done, error: None });
+        }
+        let heartbeats = read_heartbeats(&site.lake).await?;
+        if !observer.seems_driven(&heartbeats, &run.run_id, Instant::now()) {
+            break;
+        }
+        if !told {
+            tracing::info!(earlier = run.run_id, "run waits for an earlier one");
+            events(RunEvent::Waiting { run_id: run.run_id.clone() });
+            told = true;
+        }
+        tokio::select! {
+            () = cancel.cancelled() => return Err(cancelled()),
+            () = tokio::time::sleep(site.pace.wait_poll) => {}
+        }
+    }
+    tracing::info!(earlier = run.run_id, "run resumes an earlier one");
+    events(RunEvent::Resuming { run_id: run.run_id.clone() });
+    heart.drives(&run.run_id).await;
+    let run_id = run.run_id.clone();
+    let result = tokio::select! {
+        biased;
+        () = cancel.cancelled() => Err(cancelled()),
+        result = resume(site, run) => result,
+    };
+    heart.leaves(&run_id).await;
+    result
+}
+
+/// Drives a run from what it left, to its end. Nobody has cancelled this run: if the later one is cancelled meanwhile,
+/// it is left where it is.
+async fn resume(site: &Site, run: Accepted) -> Result<Ended> {
+    let nobody = |_event: RunEvent| {};
+    let mut driver = Driver::new(site, run, None, CancellationToken::new(), &nobody);
+    driver.load().await?;
+    driver.drive().await
+}
+
+async fn ended(site: &Site, run_id: &str) -> Result<Option<Done>> {
+    let key = layout::done(run_id);
+    retrying(|| read_object::<Done>(&site.lake, &key)).await
+}
+
+async fn retire(site: &Site, run_id: &str) -> Result<()> {
+    let key = layout::active(run_id);
+    retrying(|| site.lake.delete(&key)).await
+}

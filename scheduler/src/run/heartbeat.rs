@@ -1,0 +1,194 @@
+//! Tells other processes that a driver is alive, and judges whether others are.
+//!
+//! Invariant: nothing rests on it but how long somebody waits. A driver that is taken for dead and is not loses every
+//! race to create an object, or wins it: either way the run is one run.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use lakewright_error::Result;
+use lakewright_lake::{
+    Prefix, layout,
+    state::{Format, Heartbeat, encode, list_names, read_object},
+};
+use sysinfo::{Pid, ProcessRefreshKind, ProcessesToUpdate, System};
+use tokio::{sync::Mutex, task::JoinSet, time::Instant};
+use uuid::Uuid;
+
+use super::race::{chain, retrying};
+
+/// The heart of one driver; stops beating when dropped.
+#[derive(Debug)]
+pub(crate) struct Heart {
+    lake: Prefix,
+    pause: Duration,
+    heartbeat: Arc<Mutex<Heartbeat>>,
+    beats: JoinSet<()>,
+}
+
+impl Heart {
+    /// Makes a heart that beats as soon as there is a run to drive, with a pause between two beats.
+    pub(crate) fn new(lake: &Prefix, pause: Duration) -> Self {
+        let (host, process_started_s) = this_process();
+        let heartbeat = Heartbeat {
+            format: Format,
+            driver_id: Uuid::new_v4().to_string(),
+            host,
+            pid: std::process::id(),
+            process_started_s,
+            beat: 0,
+            runs: Vec::new(),
+        };
+        Self { lake: lake.clone(), pause, heartbeat: Arc::new(Mutex::new(heartbeat)), beats: JoinSet::new() }
+    }
+
+    /// Says that this driver drives the run too, before it gives anybody a reason to ask.
+    pub(crate) async fn drives(&mut self, run_id: &str) {
+        self.heartbeat.lock().await.runs.push(run_id.to_owned());
+        beat(&self.lake, &self.heartbeat).await;
+        if self.beats.is_empty() {
+            let (lake, pause, heartbeat) = (self.lake.clone(), self.pause, Arc::clone(&self.heartbeat));
+            self.beats.spawn(async move {
+                loop {
+                    tokio::time::sleep(pause).await;
+                    beat(&lake, &heartbeat).await;
+                }
+            });
+        }
+    }
+
+    /// Says that this driver drives the run no more, with its next beat.
+    pub(crate) async fn leaves(&mut self, run_id: &str) {
+        self.heartbeat.lock().await.runs.retain(|run| run != run_id);
+    }
+
+    /// Stops beating and takes the heartbeat away.
+    pub(crate) async fn stop(mut self) {
+        self.beats.shutdown().await;
+        let key = layout::driver(&self.heartbeat.lock().await.driver_id);
+        if let Err(error) = self.lake.delete(&key).await {
+            tracing::debug!(error = chain(&error), "heartbeat left behind");
+        }
+    }
+}
+
+/// Writes the heartbeat once; that it is not written is no reason to stop.
+async fn beat(lake: &Prefix, heartbeat: &Mutex<Heartbeat>) {
+    let mut heartbeat = heartbeat.lock().await;
+    heartbeat.beat += 1;
+    let written = match encode(&*heartbeat) {
+        Ok(bytes) => lake.overwrite(&layout::driver(&heartbeat.driver_id), bytes).await,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = written {
+        tracing::debug!(error = chain(&error), "heartbeat not written");
+    }
+}
+
+fn this_process() -> (String, u64) {
+    (host_name(), process_started_s(std::process::id()).unwrap_or(0))
+}
+
+/// When a process of this machine began, in seconds since 1970-01-01T00:00:00Z; `None` if there is no such process.
+fn process_started_s(pid: u32) -> Option<u64> {
+    let pid = Pid::from_u32(pid);
+    let mut system = System::new();
+    system.refresh_processes_specifics(ProcessesToUpdate::Some(&[pid]), true, ProcessRefreshKind::nothing());
+    system.process(pid).map(sysinfo::Process::start_time)
+}
+
+/// What an observer has seen of the drivers of one lake, by its own clock.
+#[derive(Debug)]
+pub(crate) struct Observer {
+    /// Time without a beat after which a driver seems dead.
+    silence_max: Duration,
+    /// By name of the heartbeat: its last number, and when it was first seen.
+    seen: BTreeMap<String, (u64, Instant)>,
+}
+
+impl Observer {
+    /// Makes an observer that has seen nothing yet.
+    pub(crate) fn new(silence_max: Duration) -> Self {
+        Self { silence_max, seen: BTreeMap::new() }
+    }
+
+    /// Gives whether somebody seems to drive the run, from a look at all heartbeats. The first look at a driver counts
+    /// as a beat.
+    pub(crate) fn seems_driven(&mut self, heartbeats: &[Heartbeat], run_id: &str, now: Instant) -> bool {
+        let mut driven = false;
+        for heartbeat in heartbeats.iter().filter(|heartbeat| heartbeat.runs.iter().any(|run| run == run_id)) {
+            driven |= self.seems_alive(&heartbeat.driver_id, heartbeat.beat, is_gone(heartbeat), now);
+        }
+        driven
+    }
+
+    fn seems_alive(&mut self, name: &str, beat: u64, process_gone: bool, now: Instant) -> bool {
+        let (last, since) = self.seen.entry(name.to_owned()).or_insert((beat, now));
+        if *last != beat {
+            (*last, *since) = (beat, now);
+        }
+        !process_gone && now.duration_since(*since) < self.silence_max
+    }
+}
+
+/// Reads all heartbeats of a lake; one that does not parse counts as none.
+///
+/// # Errors
+/// As listing state objects.
+pub(crate) async fn read_heartbeats(lake: &Prefix) -> Result<Vec<Heartbeat>> {
+    let mut heartbeats = Vec::new();
+    for name in retrying(|| list_names(lake, layout::DRIVERS_DIR)).await? {
+        if let Ok(Some(heartbeat)) = read_object(lake, &layout::driver(&name)).await {
+            heartbeats.push(heartbeat);
+        }
+    }
+    Ok(heartbeats)
+}
+
+/// Whether the heartbeat is of a process of this machine that has ended.
+fn is_gone(heartbeat: &Heartbeat) -> bool {
+    heartbeat.host == host_name() && process_started_s(heartbeat.pid) != Some(heartbeat.process_started_s)
+}
+
+fn host_name() -> String {
+    System::host_name().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SILENCE_MAX: Duration = Duration::from_secs(20);
+
+    #[test]
+    fn a_driver_seems_dead_after_silence_by_the_observers_clock_and_alive_again_after_a_beat() {
+        let mut observer = Observer::new(SILENCE_MAX);
+        let start = Instant::now();
+        assert!(observer.seems_alive("d", 7, false, start));
+        assert!(observer.seems_alive("d", 7, false, start + SILENCE_MAX - Duration::from_millis(1)));
+        assert!(!observer.seems_alive("d", 7, false, start + SILENCE_MAX));
+        assert!(observer.seems_alive("d", 8, false, start + SILENCE_MAX));
+    }
+
+    #[test]
+    fn a_driver_whose_process_has_gone_seems_dead_at_once() {
+        assert!(!Observer::new(SILENCE_MAX).seems_alive("d", 7, true, Instant::now()));
+    }
+
+    #[test]
+    fn a_process_of_this_machine_is_told_from_an_earlier_one_of_its_number() {
+        let (host, process_started_s) = this_process();
+        let pid = std::process::id();
+        let mine = Heartbeat {
+            format: Format,
+            driver_id: "d".to_owned(),
+            host,
+            pid,
+            process_started_s,
+            beat: 1,
+            runs: vec![],
+        };
+        assert!(!is_gone(&mine));
+        assert!(is_gone(&Heartbeat { process_started_s: process_started_s.wrapping_sub(1), ..mine.clone() }));
+        assert!(!is_gone(&Heartbeat { host: "another".to_owned(), pid: u32::MAX, ..mine }));
+    }
+}

@@ -1,0 +1,279 @@
+//! What one step reads: exactly which raw objects, which files of which tables, and which views.
+//!
+//! Data flow: a [`Plan`] and what earlier steps of the run wrote -> **here** -> the [`StepTask`] of a backend, and the
+//! units that the ledger records.
+//!
+//! Invariant: a pure function of frozen inputs and written files, so that every driver of a run gives a step the same.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use datafusion::common::ScalarValue;
+use lakewright_compiler::{Model, TableName};
+use lakewright_engine::{RawScan, Relation, TableScan, TableWrite};
+use lakewright_error::{Error, ErrorKind, Result};
+use lakewright_lake::{
+    DataFile, Prefix, RawObject, Snapshot, layout, read_snapshot,
+    state::{Unit, Written, listing_digest, read_ledger},
+};
+
+use super::{accept::Accepted, freeze::Plan, race::retrying};
+use crate::{
+    StepInput, StepTask, StepWork,
+    decide::difference,
+    lineage::{Parts, declared_params},
+    literal::{self, EXECUTION_TS, RUN_ID},
+};
+
+/// Segments of a table's ledger above which the next one takes all of them in.
+const LEDGER_SEGMENTS_MAX: usize = 32;
+
+/// Everything that a step's inputs are computed from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StepSite<'a> {
+    pub(crate) lake: &'a Prefix,
+    pub(crate) run: &'a Accepted,
+    pub(crate) plan: &'a Plan,
+    /// What steps of this run have written.
+    pub(crate) written: &'a BTreeMap<TableName, Written>,
+}
+
+/// The inputs of one step that lie on the store.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct StoredInputs {
+    raw: BTreeMap<TableName, Vec<RawObject>>,
+    tables: BTreeMap<TableName, TableScan>,
+}
+
+/// The segment that a step adds to its table's ledger.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Segment {
+    pub(crate) units: Vec<Unit>,
+    /// Earlier segments that stay in force beside it.
+    pub(crate) kept: Vec<u64>,
+}
+
+impl StepSite<'_> {
+    /// Finds out what the step reads.
+    ///
+    /// # Errors
+    /// As [`read_snapshot`]; [`ErrorKind::Corrupt`] if a table that the base release names is gone.
+    pub(crate) async fn stored_inputs(&self, model: &Model) -> Result<StoredInputs> {
+        let lineage = self.plan.evidence.lineages.get(&model.name).ok_or_else(|| internal(&model.name))?;
+        let mut inputs = StoredInputs::default();
+        for source in &lineage.sources {
+            inputs.raw.insert(source.clone(), self.raw_objects(model, source));
+        }
+        for table in &lineage.tables {
+            inputs.tables.insert(table.clone(), self.table_scan(model, table).await?);
+        }
+        Ok(inputs)
+    }
+
+    /// Whether only what the input has gained is read.
+    fn reads_gain(&self, model: &Model, input: &TableName) -> bool {
+        self.plan.work(&model.name) == StepWork::Append && self.plan.driving(model) == Some(input)
+    }
+
+    fn raw_objects(&self, model: &Model, source: &TableName) -> Vec<RawObject> {
+        let Some(listing) = self.plan.evidence.listings.get(source) else { return Vec::new() };
+        if !self.reads_gain(model, source) {
+            return listing.objects.clone();
+        }
+        let ledger = self.plan.evidence.ledgers.get(&model.name).map_or(&[][..], Vec::as_slice);
+        difference(&source.to_string(), &listing.objects, ledger).added
+    }
+
+    async fn table_scan(&self, model: &Model, table: &TableName) -> Result<TableScan> {
+        let root = self.lake.child(&layout::table_root(table.zone(), table.table()))?;
+        let written = || {
+            let written = self.written.get(table).ok_or_else(|| internal(table))?;
+            Ok::<_, Error>(written.files.clone())
+        };
+        let files = match (self.plan.work(table), self.reads_gain(model, table)) {
+            (StepWork::Replace, _) => written()?,
+            (StepWork::Append, false) => [self.base_snapshot(&root, table).await?.files, written()?].concat(),
+            (StepWork::Append, true) => [self.unseen_files(&root, model, table).await?, written()?].concat(),
+            (StepWork::Skip | StepWork::Define, true) => self.unseen_files(&root, model, table).await?,
+            (StepWork::Skip | StepWork::Define, false) => self.base_snapshot(&root, table).await?.files,
+        };
+        let upstream = self.plan.job.models.iter().find(|upstream| upstream.name == *table);
+        let (schema, partition_columns) = match (upstream, self.plan.evidence.released(table)) {
+            (Some(upstream), _) if self.plan.executes(table) => {
+                (Arc::clone(&upstream.schema), upstream.partitioned_by.clone())
+            }
+            (_, Some(entry)) => (Arc::clone(&entry.schema), entry.partition_columns.clone()),
+            (_, None) => return Err(internal(table)),
+        };
+        Ok(TableScan { root, schema, partition_columns, files })
+    }
+
+    /// The table as the base release has it.
+    async fn base_snapshot(&self, root: &Prefix, table: &TableName) -> Result<Snapshot> {
+        let version = self.plan.evidence.released(table).and_then(|entry| entry.version);
+        let version = version.ok_or_else(|| internal(table))?;
+        retrying(|| read_snapshot(root, Some(version))).await?.ok_or_else(|| {
+            Error::new(ErrorKind::Corrupt, "a table that the newest release names is gone")
+                .with("table", table)
+                .with("version", version)
+                .with_hint("restore the table's folder from a backup of the lake")
+        })
+    }
+
+    /// The files of the driving table at the base release that the model has not consumed.
+    async fn unseen_files(&self, root: &Prefix, model: &Model, table: &TableName) -> Result<Vec<DataFile>> {
+        if !self.plan.evidence.unseen_files.contains_key(&model.name) {
+            return Ok(Vec::new());
+        }
+        let input = table.to_string();
+        let ledger = self.plan.evidence.ledgers.get(&model.name).map_or(&[][..], Vec::as_slice);
+        let consumed: BTreeSet<&str> =
+            ledger.iter().filter(|unit| unit.input == input).map(|unit| unit.key.as_str()).collect();
+        let mut files = self.base_snapshot(root, table).await?.files;
+        files.retain(|file| !consumed.contains(file.path.as_str()));
+        Ok(files)
+    }
+
+    /// The task for a backend.
+    ///
+    /// # Errors
+    /// - [`ErrorKind::Invalid`]: a parameter in a view is out of range.
+    pub(crate) fn task(&self, model: &Model, inputs: StoredInputs) -> Result<StepTask> {
+        let lineage = self.plan.evidence.lineages.get(&model.name).ok_or_else(|| internal(&model.name))?;
+        let run_params = run_params(self.run);
+        let mut relations = Vec::new();
+        for (name, objects) in inputs.raw {
+            let source = self.plan.job.sources.get(&name).ok_or_else(|| internal(&name))?;
+            let scan = RawScan { raw: self.plan.raw.clone(), schema: Arc::clone(&source.schema), objects };
+            relations.push(StepInput { name, relation: Relation::Raw(scan) });
+        }
+        for (name, scan) in inputs.tables {
+            relations.push(StepInput { name, relation: Relation::Table(scan) });
+        }
+        for view in &lineage.views {
+            let sql = literal::bind(&view.sql, &run_params)?;
+            let relation = Relation::View { sql, schema: Arc::clone(&view.schema) };
+            relations.push(StepInput { name: view.name.clone(), relation });
+        }
+        let mut values = declared_params(&self.plan.job);
+        values.extend(run_params);
+        let used =
+            model.query.params.iter().filter_map(|name| Some((name.clone(), literal::scalar(values.get(name)?))));
+        let params: BTreeMap<String, ScalarValue> = used.collect();
+        let root = self.lake.child(&layout::table_root(model.name.zone(), model.name.table()))?;
+        Ok(StepTask {
+            table: model.name.clone(),
+            sql: model.query.sql.clone(),
+            params,
+            inputs: relations,
+            write: TableWrite {
+                root,
+                schema: Arc::clone(&model.schema),
+                partition_columns: model.partitioned_by.clone(),
+                clustered_by: model.clustered_by.clone(),
+                target_file_size_bytes: model.target_file_size_bytes,
+                run_id: self.run.run_id.clone(),
+            },
+        })
+    }
+
+    /// The segment that the step adds to its table's ledger; `None` if the table has no ledger.
+    ///
+    /// # Errors
+    /// As [`StepSite::stored_inputs`].
+    pub(crate) async fn segment(&self, model: &Model) -> Result<Option<Segment>> {
+        let lineage = self.plan.evidence.lineages.get(&model.name).ok_or_else(|| internal(&model.name))?;
+        let driving = self.plan.driving(model);
+        let mut units = Vec::new();
+        for source in lineage.sources.iter().filter(|source| self.adds_units(model, source)) {
+            let input = source.to_string();
+            units.extend(self.raw_objects(model, source).iter().map(|object| Unit::raw(&input, object)));
+            units.extend(self.newly_gone(model, source));
+        }
+        if let Some(table) = driving.filter(|driving| lineage.tables.contains(*driving)) {
+            let input = table.to_string();
+            let scan = self.table_scan(model, table).await?;
+            units.extend(scan.files.iter().map(|file| file_unit(&input, file)));
+        }
+        if lineage.sources.is_empty() && driving.is_none() {
+            return Ok(None);
+        }
+        let entry = self.plan.evidence.released(&model.name);
+        let earlier = match self.plan.work(&model.name) {
+            StepWork::Append => entry.map_or(&[][..], |entry| entry.ledger.as_slice()),
+            StepWork::Replace | StepWork::Skip | StepWork::Define => &[],
+        };
+        if earlier.len() < LEDGER_SEGMENTS_MAX {
+            return Ok(Some(Segment { units, kept: earlier.to_vec() }));
+        }
+        let table = model.name.to_string();
+        let mut all = retrying(|| read_ledger(self.lake, &table, earlier)).await?;
+        all.extend(units);
+        Ok(Some(Segment { units: all, kept: Vec::new() }))
+    }
+
+    /// An appending step records its driving input only: nothing else has changed.
+    fn adds_units(&self, model: &Model, source: &TableName) -> bool {
+        self.plan.work(&model.name) == StepWork::Replace || self.reads_gain(model, source)
+    }
+
+    fn newly_gone(&self, model: &Model, source: &TableName) -> Vec<Unit> {
+        if !self.reads_gain(model, source) {
+            return Vec::new();
+        }
+        let input = source.to_string();
+        let listing = self.plan.evidence.listings.get(source).map_or(&[][..], |listing| listing.objects.as_slice());
+        let ledger = self.plan.evidence.ledgers.get(&model.name).map_or(&[][..], Vec::as_slice);
+        let lost: BTreeSet<String> = difference(&input, listing, ledger).lost.into_iter().collect();
+        let mut gone: BTreeMap<&str, &Unit> = BTreeMap::new();
+        for unit in ledger.iter().filter(|unit| unit.input == input && lost.contains(&unit.key)) {
+            gone.insert(&unit.key, unit);
+        }
+        gone.into_values().map(|unit| Unit { gone: true, ..unit.clone() }).collect()
+    }
+}
+
+impl StoredInputs {
+    /// SHA-256 over what is read and how the result is used.
+    pub(crate) fn digest(&self, work: StepWork) -> String {
+        let mut digest = Parts::new(if work == StepWork::Append { "append" } else { "replace" });
+        for (name, objects) in &self.raw {
+            digest.add(&name.to_string());
+            digest.add(&listing_digest(objects));
+        }
+        for (name, scan) in &self.tables {
+            digest.add(&name.to_string());
+            let mut paths: Vec<&str> = scan.files.iter().map(|file| file.path.as_str()).collect();
+            paths.sort_unstable();
+            digest.add(&paths.len().to_string());
+            paths.iter().for_each(|path| digest.add(path));
+        }
+        digest.finish()
+    }
+}
+
+fn file_unit(input: &str, file: &DataFile) -> Unit {
+    Unit {
+        input: input.to_owned(),
+        key: file.path.clone(),
+        size_bytes: file.size_bytes,
+        etag: None,
+        modified_us: 0,
+        gone: false,
+    }
+}
+
+/// The run's own parameters.
+pub(crate) fn run_params(run: &Accepted) -> BTreeMap<String, lakewright_compiler::ParamValue> {
+    use lakewright_compiler::ParamValue::{Timestamp, Varchar};
+    BTreeMap::from([
+        (RUN_ID.to_owned(), Varchar(run.run_id.clone())),
+        (EXECUTION_TS.to_owned(), Timestamp(run.spec.execution_us)),
+    ])
+}
+
+fn internal(table: &TableName) -> Error {
+    Error::new(ErrorKind::Internal, "a step was begun before what it reads").with("table", table)
+}

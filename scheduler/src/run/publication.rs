@@ -1,0 +1,199 @@
+//! What a run makes visible, and the release that says so: pure functions over values.
+//!
+//! Data flow: frozen inputs, written files and base versions -> [`publication`] -> `outcome.json` -> commits ->
+//! [`next_release`] -> `releases/<n>.json`.
+//!
+//! Invariant: a release replaces the entries of its run's own tables and no others, and never by a lower version.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use lakewright_compiler::{Model, TableName};
+use lakewright_error::{Error, ErrorKind, Result};
+use lakewright_lake::{
+    DataFile,
+    state::{Format, InputState, Publication, PublishedTable, Release, ReleasedTable, ReleasedView, Written},
+};
+use uuid::Uuid;
+
+use super::{
+    accept::Accepted,
+    freeze::Plan,
+    inputs::{Segment, run_params},
+};
+use crate::{StepWork, lineage::declared_params, literal::bind};
+
+/// What the checks before publishing found about a table that executes.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Checked {
+    /// The version that the commit comes after.
+    pub(crate) base_version: Option<u64>,
+    /// Its files: those that a replacement removes.
+    pub(crate) base_files: Vec<DataFile>,
+    /// What the step adds to its table's ledger.
+    pub(crate) segment: Option<Segment>,
+}
+
+/// Gives what becomes visible, in the job's order.
+///
+/// # Errors
+/// - [`ErrorKind::Internal`]: a step that executes has not been written or checked.
+pub(crate) fn publication(
+    run: &Accepted,
+    plan: &Plan,
+    written: &BTreeMap<TableName, Written>,
+    checked: &BTreeMap<TableName, Checked>,
+) -> Result<Publication> {
+    let mut tables = Vec::new();
+    for model in &plan.job.models {
+        match plan.work(&model.name) {
+            StepWork::Skip => {}
+            StepWork::Define => tables.push(defined_view(run, plan, model)?),
+            StepWork::Replace | StepWork::Append => {
+                let missing = || Error::new(ErrorKind::Internal, "a step was not checked").with("table", &model.name);
+                let written = written.get(&model.name).ok_or_else(missing)?;
+                let checked = checked.get(&model.name).ok_or_else(missing)?;
+                tables.push(published_table(plan, model, written, checked));
+            }
+        }
+    }
+    Ok(Publication { tables })
+}
+
+fn published_table(plan: &Plan, model: &Model, written: &Written, checked: &Checked) -> PublishedTable {
+    let (inputs, own_inputs) = inputs_of(plan, model);
+    PublishedTable {
+        table: model.name.to_string(),
+        kind: model.kind.keyword().to_owned(),
+        work: plan.work(&model.name).into(),
+        base_version: checked.base_version,
+        fingerprint: written.fingerprint.clone(),
+        schema: Arc::clone(&model.schema),
+        partition_columns: model.partitioned_by.clone(),
+        description: model.description.clone(),
+        files: written.files.clone(),
+        view: None,
+        inputs,
+        own_inputs,
+        ledger: checked.segment.as_ref().map_or_else(Vec::new, |segment| segment.kept.clone()),
+        new_segment: checked.segment.is_some(),
+    }
+}
+
+fn defined_view(run: &Accepted, plan: &Plan, model: &Model) -> Result<PublishedTable> {
+    let mut values = declared_params(&plan.job);
+    values.extend(run_params(run));
+    let view = ReleasedView {
+        sql: bind(&model.query.sql, &values)?,
+        reads: model.query.reads.iter().map(ToString::to_string).collect(),
+    };
+    Ok(PublishedTable {
+        table: model.name.to_string(),
+        kind: model.kind.keyword().to_owned(),
+        work: StepWork::Define.into(),
+        base_version: None,
+        fingerprint: plan.evidence.fingerprints.get(&model.name).cloned().unwrap_or_default(),
+        schema: Arc::clone(&model.schema),
+        partition_columns: Vec::new(),
+        description: model.description.clone(),
+        files: Vec::new(),
+        view: Some(view),
+        inputs: BTreeMap::new(),
+        own_inputs: Vec::new(),
+        ledger: Vec::new(),
+        new_segment: false,
+    })
+}
+
+/// What the table has consumed after this run, and the inputs whose versions this run makes.
+fn inputs_of(plan: &Plan, model: &Model) -> (BTreeMap<String, InputState>, Vec<String>) {
+    let (mut inputs, mut own) = (BTreeMap::new(), Vec::new());
+    let Some(lineage) = plan.evidence.lineages.get(&model.name) else { return (inputs, own) };
+    for source in &lineage.sources {
+        if let Some(listing) = plan.evidence.listings.get(source) {
+            let state = InputState::Raw {
+                digest: listing.digest.clone(),
+                objects: listing.objects.len() as u64,
+                bytes: listing.bytes,
+            };
+            inputs.insert(source.to_string(), state);
+        }
+    }
+    for table in &lineage.tables {
+        if plan.executes(table) {
+            own.push(table.to_string());
+        } else if let Some(version) = plan.evidence.released(table).and_then(|entry| entry.version) {
+            inputs.insert(table.to_string(), InputState::Table { version });
+        }
+    }
+    (inputs, own)
+}
+
+/// Gives the release that makes the run's tables visible; `None` if `newest` holds them already.
+pub(crate) fn next_release(
+    run: &Accepted,
+    newest: Option<&Release>,
+    publication: &Publication,
+    versions: &BTreeMap<String, u64>,
+    created_us: i64,
+) -> Option<Release> {
+    let entry = |table: &str| newest.and_then(|release| release.tables.get(table));
+    if publication.tables.iter().all(|table| entry(&table.table).is_some_and(|entry| entry.run_id == run.run_id)) {
+        return None;
+    }
+    let number = newest.map_or(1, |release| release.number + 1);
+    let mut tables = newest.map_or_else(BTreeMap::new, |release| release.tables.clone());
+    for published in &publication.tables {
+        let version = versions.get(&published.table).copied();
+        let before = entry(&published.table);
+        if before.is_some_and(|before| before.version > version && published.view.is_none()) {
+            continue;
+        }
+        let released = released_table(run, published, before, versions, number);
+        tables.insert(published.table.clone(), released);
+    }
+    Some(Release {
+        format: Format,
+        number,
+        run_id: run.run_id.clone(),
+        job: run.spec.job.clone(),
+        nonce: Uuid::new_v4().to_string(),
+        created_us,
+        tables,
+    })
+}
+
+fn released_table(
+    run: &Accepted,
+    published: &PublishedTable,
+    before: Option<&ReleasedTable>,
+    versions: &BTreeMap<String, u64>,
+    release: u64,
+) -> ReleasedTable {
+    // An appended table keeps what it had; a replaced one does not.
+    let kept = before.filter(|_| StepWork::from(published.work) == StepWork::Append);
+    let mut inputs = published.inputs.clone();
+    for input in &published.own_inputs {
+        if let Some(version) = versions.get(input) {
+            inputs.insert(input.clone(), InputState::Table { version: *version });
+        }
+    }
+    let mut ledger = published.ledger.clone();
+    ledger.extend(published.new_segment.then_some(run.sequence));
+    ReleasedTable {
+        job: run.spec.job.clone(),
+        run_id: run.run_id.clone(),
+        release,
+        kind: published.kind.clone(),
+        fingerprint: published.fingerprint.clone(),
+        schema: Arc::clone(&published.schema),
+        partition_columns: published.partition_columns.clone(),
+        description: published.description.clone(),
+        version: versions.get(&published.table).copied(),
+        rows: kept.map_or(0, |kept| kept.rows) + published.files.iter().map(|file| file.row_count).sum::<u64>(),
+        files: kept.map_or(0, |kept| kept.files) + published.files.len() as u64,
+        bytes: kept.map_or(0, |kept| kept.bytes) + published.files.iter().map(|file| file.size_bytes).sum::<u64>(),
+        view: published.view.clone(),
+        inputs,
+        ledger,
+    }
+}

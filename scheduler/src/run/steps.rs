@@ -1,0 +1,183 @@
+//! Executes one step: finds out what it reads, adopts or makes its files, and records them.
+//!
+//! Data flow: a [`Plan`] -> adopt what the run before has written from the same inputs, or a backend executes ->
+//! `written.json` (first creator wins).
+//!
+//! Invariant: what counts is the `written.json` that exists. A driver that loses the race to create it drops its own
+//! files, which nothing names.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use lakewright_compiler::{Model, TableName};
+use lakewright_engine::StepProgress;
+use lakewright_error::{Error, ErrorKind, Result};
+use lakewright_lake::{
+    layout,
+    state::{Format, JobSlot, Outcome, StepRecord, Verdict, Written, read_object},
+};
+use tokio::{sync::mpsc, time::Instant};
+use uuid::Uuid;
+
+use super::{
+    accept::Accepted,
+    freeze::Plan,
+    inputs::{StepSite, StoredInputs},
+    publish::check_files,
+    race::{Race, create, retrying},
+    site::Site,
+};
+use crate::{RunEvent, StepOutput};
+
+/// One step of one driver; owns all that it needs, so that it can be a task of its own.
+#[derive(Debug)]
+pub(crate) struct StepRun {
+    pub(crate) site: Site,
+    pub(crate) run: Arc<Accepted>,
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) model: Model,
+    /// What earlier steps of this run have written.
+    pub(crate) written: BTreeMap<TableName, Written>,
+    /// The run before this one, if it was aborted: its files may be taken over.
+    pub(crate) aborted_before: Option<String>,
+    pub(crate) events: mpsc::Sender<RunEvent>,
+}
+
+impl StepRun {
+    /// Runs the step to its end.
+    ///
+    /// # Errors
+    /// Those of the backend, with the step named.
+    ///
+    /// # Cancel safety
+    /// Dropping the future stops the step. Files that were written stay, and nothing names them.
+    pub(crate) async fn run(self) -> Result<Written> {
+        let result = self.write().await;
+        result.map_err(|error| error.with("step", &self.model.name))
+    }
+
+    async fn write(&self) -> Result<Written> {
+        let at = StepSite { lake: &self.site.lake, run: &self.run, plan: &self.plan, written: &self.written };
+        let inputs = at.stored_inputs(&self.model).await?;
+        let inputs_digest = inputs.digest(self.plan.work(&self.model.name));
+        let written = match self.adoptable(&inputs_digest).await? {
+            Some(earlier) => self.adopt(earlier),
+            None => self.execute(at, inputs, inputs_digest).await?,
+        };
+        let key = layout::written(&self.run.run_id, &self.model.name.to_string());
+        Ok(match create(&self.site.lake, &key, &written).await? {
+            Race::Won => written,
+            Race::Lost(theirs) => theirs,
+        })
+    }
+
+    async fn execute(&self, at: StepSite<'_>, inputs: StoredInputs, inputs_digest: String) -> Result<Written> {
+        let task = at.task(&self.model, inputs)?;
+        let started = Instant::now();
+        let table = self.model.name.clone();
+        let events = self.events.clone();
+        let progress = move |progress: StepProgress| {
+            // A full queue means that nobody looks at progress right now; the next report holds these counts too.
+            let _ = events.try_send(RunEvent::StepProgressed { step: table.clone(), progress });
+        };
+        let StepOutput { files, progress } = self.site.backend.execute(task, &progress).await?;
+        let mut record = self.record();
+        record.rows_in = progress.rows_read;
+        record.rows_out = files.iter().map(|file| file.row_count).sum();
+        record.files = files.len() as u64;
+        record.bytes = files.iter().map(|file| file.size_bytes).sum();
+        record.bytes_spilled = progress.bytes_spilled;
+        record.duration_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        Ok(Written {
+            format: Format,
+            nonce: Uuid::new_v4().to_string(),
+            fingerprint: self.fingerprint(),
+            inputs_digest,
+            files,
+            record,
+            adopted_from: None,
+        })
+    }
+
+    fn adopt(&self, earlier: Written) -> Written {
+        let from = self.aborted_before.clone();
+        tracing::info!(step = %self.model.name, from, "step adopted");
+        let mut record = self.record();
+        record.reason = format!("{}; files adopted from the failed run before", record.reason);
+        record.rows_out = earlier.record.rows_out;
+        record.files = earlier.record.files;
+        record.bytes = earlier.record.bytes;
+        Written { nonce: Uuid::new_v4().to_string(), record, adopted_from: from, ..earlier }
+    }
+
+    fn record(&self) -> StepRecord {
+        let table = self.model.name.to_string();
+        let reason = self.plan.frozen.models.iter().find(|model| model.table == table);
+        StepRecord {
+            work: self.plan.work(&self.model.name).into(),
+            reason: reason.map(|model| model.reason.clone()).unwrap_or_default(),
+            table,
+            ..empty_record()
+        }
+    }
+
+    fn fingerprint(&self) -> String {
+        self.plan.evidence.fingerprints.get(&self.model.name).cloned().unwrap_or_default()
+    }
+
+    /// What the aborted run before this one has written for the same model from the same inputs, if all of it is there.
+    async fn adoptable(&self, inputs_digest: &str) -> Result<Option<Written>> {
+        let Some(before) = &self.aborted_before else { return Ok(None) };
+        let lineage = self.plan.evidence.lineages.get(&self.model.name);
+        // Rows that name their run or its time are not those that this run would write.
+        if self.plan.evidence.full_refresh || lineage.is_none_or(|lineage| !lineage.run_params.is_empty()) {
+            return Ok(None);
+        }
+        let table = self.model.name.to_string();
+        let key = layout::written(before, &table);
+        let earlier = retrying(|| read_object::<Written>(&self.site.lake, &key)).await?;
+        let Some(earlier) = earlier else { return Ok(None) };
+        if earlier.fingerprint != self.fingerprint() || earlier.inputs_digest != inputs_digest {
+            return Ok(None);
+        }
+        let root = self.site.lake.child(&layout::table_root(self.model.name.zone(), self.model.name.table()))?;
+        match check_files(&root, &earlier.files).await {
+            Ok(()) => Ok(Some(earlier)),
+            Err(error) if error.kind() == ErrorKind::Corrupt => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// A record of nothing.
+pub(crate) fn empty_record() -> StepRecord {
+    StepRecord {
+        table: String::new(),
+        work: lakewright_lake::state::StepWork::Skip,
+        reason: String::new(),
+        rows_in: 0,
+        rows_out: 0,
+        rejects: 0,
+        files: 0,
+        bytes: 0,
+        bytes_spilled: 0,
+        duration_us: 0,
+        version: None,
+    }
+}
+
+/// The run right before `run` in its job, if it was aborted. Nothing of it, and nothing after it, was published.
+///
+/// # Errors
+/// As [`read_object`].
+pub(crate) async fn aborted_before(site: &Site, run: &Accepted) -> Result<Option<String>> {
+    let Some(sequence) = run.sequence.checked_sub(1).filter(|sequence| *sequence > 0) else { return Ok(None) };
+    let key = layout::job_slot(&run.spec.job, sequence);
+    let slot = retrying(|| read_object::<JobSlot>(&site.lake, &key)).await?;
+    let Some(slot) = slot else {
+        return Err(Error::new(ErrorKind::Corrupt, "a run of the job is missing").with("object", key));
+    };
+    let key = layout::outcome(&slot.run_id);
+    let outcome = retrying(|| read_object::<Outcome>(&site.lake, &key)).await?;
+    let aborted = outcome.is_some_and(|outcome| matches!(outcome.verdict, Verdict::Abort(_)));
+    Ok(aborted.then_some(slot.run_id))
+}

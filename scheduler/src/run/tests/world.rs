@@ -1,0 +1,319 @@
+//! A job of every kind over a store in memory, with a backend that makes up files instead of rows.
+//!
+//! A raw object of n bytes holds n rows, and a step writes one row for every row that it reads. So what a table must
+//! hold is known without running any SQL.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use async_trait::async_trait;
+use bytes::Bytes;
+use lakewright_compiler::{
+    Diagnostics, Job, JobFolder, JsonMode, Model, ModelKind, Query, Source, SourceOptions, TableName,
+};
+use lakewright_engine::{Relation, StepProgress};
+use lakewright_error::Result;
+use lakewright_lake::{DataFile, Prefix, layout, read_snapshot, state::newest_release};
+use object_store::{ObjectStore, ObjectStoreExt, PutPayload, memory::InMemory, path::Path};
+use url::Url;
+use uuid::Uuid;
+
+use super::{
+    super::{earlier::unfinished_before, race::retrying},
+    store::FaultyStore,
+};
+use crate::{
+    Backend, Clock, RunOptions, RunRequest, StepOutput, StepTask,
+    run::Scheduler,
+    run::site::{Pace, Site},
+};
+
+/// A time that stands still.
+#[derive(Debug)]
+pub(super) struct Noon;
+
+impl Clock for Noon {
+    fn now_us(&self) -> i64 {
+        1_542_110_400_000_000
+    }
+}
+
+/// A backend that writes tiny files with the right counts.
+#[derive(Debug)]
+pub(super) struct FakeBackend {
+    store: Arc<dyn ObjectStore>,
+    /// Steps executed, in order.
+    pub(super) executed: Mutex<Vec<String>>,
+    /// Steps that fail.
+    pub(super) failing: Mutex<BTreeSet<String>>,
+}
+
+#[async_trait]
+impl Backend for FakeBackend {
+    async fn execute(&self, task: StepTask, progress: &(dyn Fn(StepProgress) + Send + Sync)) -> Result<StepOutput> {
+        self.executed.lock().unwrap().push(task.table.to_string());
+        if self.failing.lock().unwrap().contains(&task.table.to_string()) {
+            return Err(lakewright_error::Error::new(lakewright_error::ErrorKind::Exhausted, "the disk is full"));
+        }
+        let rows: u64 = task.inputs.iter().map(|input| rows_of(&input.relation)).sum();
+        let values: &[Option<&str>] =
+            if task.write.partition_columns.is_empty() { &[None] } else { &[Some("a/b"), Some("c")] };
+        let mut files = Vec::new();
+        for (index, value) in values.iter().enumerate() {
+            let share = if index == 0 { rows - rows / 2 * (values.len() as u64 - 1) } else { rows / 2 };
+            files.push(self.write(&task, *value, share).await?);
+        }
+        files.sort_by(|left, right| left.path.cmp(&right.path));
+        let counts = StepProgress { rows_read: rows, rows_written: rows, ..StepProgress::default() };
+        progress(counts);
+        Ok(StepOutput { files, progress: counts })
+    }
+}
+
+impl FakeBackend {
+    async fn write(&self, task: &StepTask, value: Option<&str>, row_count: u64) -> Result<DataFile> {
+        let name = format!("{}-{}.parquet", task.write.run_id, Uuid::new_v4());
+        let path = match value {
+            Some(value) => format!("kind={}/{name}", value.replace('/', "%2F")),
+            None => name,
+        };
+        let at = task.write.root.path(&path)?;
+        let bytes = Bytes::from_static(b"PAR1");
+        let size_bytes = bytes.len() as u64;
+        // A store's own client asks again when an answer is lost.
+        let put = async || {
+            let put = self.store.put(&at, PutPayload::from_bytes(bytes.clone())).await;
+            put.map_err(|source| lakewright_lake::store_error(source, "cannot write the file", &path))
+        };
+        retrying(put).await?;
+        let columns = task.write.partition_columns.iter();
+        let partition_values = columns.map(|column| (column.clone(), value.map(str::to_owned))).collect();
+        Ok(DataFile { path, size_bytes, row_count, partition_values, bounds: vec![] })
+    }
+}
+
+fn rows_of(relation: &Relation) -> u64 {
+    match relation {
+        Relation::Raw(scan) => scan.objects.iter().map(|object| object.size_bytes).sum(),
+        Relation::Table(scan) => scan.files.iter().map(|file| file.row_count).sum(),
+        Relation::View { .. } => 0,
+    }
+}
+
+/// One process on the world's store.
+#[derive(Debug)]
+pub(super) struct Process {
+    pub(super) scheduler: Scheduler,
+    pub(super) backend: Arc<FakeBackend>,
+    pub(super) store: FaultyStore,
+}
+
+/// A store with raw objects, and processes that come and go.
+#[derive(Debug, Default)]
+pub(super) struct World {
+    store: Arc<InMemory>,
+}
+
+impl World {
+    /// A world with two event objects (7 rows) and one song object (5 rows).
+    pub(super) async fn new() -> Self {
+        let world = Self::default();
+        world.put_raw("events/1.json", 3).await;
+        world.put_raw("events/2.json", 4).await;
+        world.put_raw("songs/1.json", 5).await;
+        world
+    }
+
+    pub(super) async fn put_raw(&self, key: &str, rows: usize) {
+        let path = Path::from(format!("raw/{key}"));
+        self.store.put(&path, PutPayload::from(vec![b'x'; rows])).await.unwrap();
+    }
+
+    pub(super) async fn delete_raw(&self, key: &str) {
+        self.store.delete(&Path::from(format!("raw/{key}"))).await.unwrap();
+    }
+
+    /// A world in the same state.
+    pub(super) fn fork(&self) -> Self {
+        Self { store: Arc::new(self.store.fork()) }
+    }
+
+    /// A new process whose store does what `fault` says.
+    pub(super) fn process(&self, fault: Option<(usize, super::store::Fault)>) -> Process {
+        let store = FaultyStore::new(Arc::clone(&self.store), fault);
+        let lake = prefix(&store, "lake");
+        let raw = prefix(&store, "raw");
+        let backend = Arc::new(FakeBackend {
+            store: Arc::new(store.clone()),
+            executed: Mutex::default(),
+            failing: Mutex::default(),
+        });
+        let site = Site {
+            lake,
+            backend: Arc::clone(&backend) as Arc<dyn Backend>,
+            clock: Arc::new(Noon),
+            compile: Arc::new(compile),
+            open_raw: Arc::new(move |_| Ok(raw.clone())),
+            // A driver that is not seen to beat between two looks seems dead: the more drivers work side by side.
+            pace: Pace {
+                beat: Duration::from_secs(3600),
+                silence_max: Duration::from_micros(1),
+                wait_poll: Duration::from_millis(1),
+                outcome_poll: Duration::from_secs(3600),
+            },
+        };
+        Process { scheduler: Scheduler { site }, backend, store }
+    }
+
+    /// The lake, without faults.
+    pub(super) fn lake(&self) -> Prefix {
+        prefix(&FaultyStore::new(Arc::clone(&self.store), None), "lake")
+    }
+
+    /// Rows of every table, as its newest version has them; checks that this is the version of the newest release.
+    pub(super) async fn rows(&self) -> BTreeMap<String, u64> {
+        let lake = self.lake();
+        let mut rows = BTreeMap::new();
+        let Some(release) = newest_release(&lake).await.unwrap() else { return rows };
+        for (table, entry) in &release.tables {
+            let name = TableName::parse(table).unwrap();
+            let root = lake.child(&layout::table_root(name.zone(), name.table())).unwrap();
+            let newest = read_snapshot(&root, None).await.unwrap();
+            assert_eq!(newest.as_ref().map(|newest| newest.version), entry.version, "version of {table}");
+            let Some(newest) = newest else { continue };
+            let paths: BTreeSet<&str> = newest.files.iter().map(|file| file.path.as_str()).collect();
+            assert_eq!(paths.len(), newest.files.len(), "{table} names a file twice");
+            for file in &newest.files {
+                let found = root.head(&file.path).await.unwrap();
+                assert_eq!(found.map(|object| object.size_bytes), Some(file.size_bytes), "{table}: {}", file.path);
+            }
+            let count: u64 = newest.files.iter().map(|file| file.row_count).sum();
+            assert_eq!((count, newest.files.len() as u64), (entry.rows, entry.files), "{table} in the release");
+            rows.insert(table.clone(), count);
+        }
+        rows
+    }
+
+    /// Names of the steps that have a `written.json` in a run that has not ended.
+    pub(super) async fn written_unfinished(&self) -> BTreeSet<String> {
+        let lake = self.lake();
+        let mut tables = BTreeSet::new();
+        for object in lake.list(layout::RUNS_DIR).await.unwrap() {
+            let parts: Vec<&str> = object.key.split('/').collect();
+            if let [_, _, run_id, "steps", table, "written.json"] = parts[..]
+                && lake.head(&layout::done(run_id)).await.unwrap().is_none()
+            {
+                tables.insert(table.to_owned());
+            }
+        }
+        tables
+    }
+
+    /// Accepted runs of a job that have a marker.
+    pub(super) async fn unfinished(&self, job: &str) -> Vec<String> {
+        let site = self.process(None).scheduler.site;
+        let runs = unfinished_before(&site, job, u64::MAX).await.unwrap();
+        runs.into_iter().map(|run| run.run_id).collect()
+    }
+
+    /// Keys below a folder of the run state.
+    pub(super) async fn keys(&self, dir: &str) -> Vec<String> {
+        self.lake().list(dir).await.unwrap().into_iter().map(|object| object.key).collect()
+    }
+}
+
+fn prefix(store: &FaultyStore, root: &str) -> Prefix {
+    Prefix::new(Arc::new(store.clone()), Url::parse("memory:///").unwrap(), Path::from(root))
+}
+
+/// A request to run the job.
+pub(super) fn request() -> RunRequest {
+    let files = BTreeMap::from([("job.toml".to_owned(), "name = \"music\"".to_owned())]);
+    RunRequest {
+        folder: JobFolder { files },
+        raw: "raw".to_owned(),
+        options: RunOptions::default(),
+        ..RunRequest::default()
+    }
+}
+
+fn compile(folder: &JobFolder, _params: &BTreeMap<String, String>) -> Result<Job, Diagnostics> {
+    if folder.files.contains_key("broken.sql") {
+        return Err(Diagnostics(vec![]));
+    }
+    Ok(job(folder.files.get("name").map_or("music", String::as_str)))
+}
+
+pub(super) fn name(text: &str) -> TableName {
+    TableName::parse(text).unwrap()
+}
+
+pub(super) fn schema() -> SchemaRef {
+    let fields = vec![Field::new("id", DataType::Int64, true), Field::new("kind", DataType::Utf8, true)];
+    Arc::new(Schema::new(fields))
+}
+
+/// A source.
+pub(super) fn source(table: &str, location: &str) -> (TableName, Source) {
+    let source = Source {
+        name: name(table),
+        columns: vec![],
+        schema: schema(),
+        location: location.to_owned(),
+        options: SourceOptions { mode: JsonMode::FailFast, allow_empty: false },
+        description: None,
+        file: format!("{}.sql", table.replace('.', "/")),
+        canonical: format!("source {table} at {location}"),
+    };
+    (name(table), source)
+}
+
+/// A model.
+pub(super) fn model(table: &str, kind: ModelKind, reads: &[&str], partitioned_by: &[&str]) -> Model {
+    let sql = format!("SELECT {}", reads.join(" + "));
+    Model {
+        name: name(table),
+        canonical: format!("{} {sql}", kind.keyword()),
+        kind,
+        query: Query { sql, schema: schema(), reads: reads.iter().map(|read| name(read)).collect(), params: vec![] },
+        schema: schema(),
+        partitioned_by: partitioned_by.iter().map(|column| (*column).to_owned()).collect(),
+        clustered_by: vec![],
+        target_file_size_bytes: 1 << 27,
+        description: None,
+        owner: None,
+        tags: vec![],
+        file: format!("{}.sql", table.replace('.', "/")),
+    }
+}
+
+/// A job with tables of every kind: appended from raw objects, appended from a table and partitioned, a view, and
+/// replaced from that view.
+pub(super) fn job(job_name: &str) -> Job {
+    let by_file = |driving: &str| ModelKind::IncrementalByFile { driving: name(driving) };
+    Job {
+        name: job_name.to_owned(),
+        raw: None,
+        lake: None,
+        params: BTreeMap::new(),
+        sources: BTreeMap::from([source("raw.events", "events/"), source("raw.songs", "songs/")]),
+        models: vec![
+            model("staging.events", by_file("raw.events"), &["raw.events"], &[]),
+            model("curated.plays", by_file("staging.events"), &["staging.events"], &["kind"]),
+            model("curated.top", ModelKind::View, &["staging.events"], &[]),
+            model("curated.by_song", ModelKind::Full, &["curated.top", "raw.songs"], &["kind"]),
+        ],
+        analyses: vec![],
+        warnings: vec![],
+    }
+}
+
+/// What the tables hold when `events` rows of events and `songs` rows of songs have been read.
+pub(super) fn expected(events: u64, songs: u64) -> BTreeMap<String, u64> {
+    let rows = [("staging.events", events), ("curated.plays", events), ("curated.by_song", events + songs)];
+    rows.into_iter().map(|(table, rows)| (table.to_owned(), rows)).collect()
+}
