@@ -164,7 +164,7 @@ impl<'l> Compiler<'l> {
         if !is_readable {
             return Ok(None);
         }
-        let (query, warnings) = query.resolve(&self.schemas, functions, params).map_err(|failed| failed.0)?;
+        let (query, warnings) = query.resolve_ad_hoc(&self.schemas, functions, params).map_err(|failed| failed.0)?;
         self.findings.extend(warnings);
         let description = first.and_then(|first| comment_above(&tokens, first));
         Ok(Some(Analysis { name: name.to_owned(), file: file.path.to_owned(), query, description }))

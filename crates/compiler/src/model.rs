@@ -121,7 +121,7 @@ impl<'a> Draft<'a> {
         if let Some(contract) = &self.header.columns {
             findings.extend(self.check_contract(contract, &schema));
         }
-        let kind = self.kind(&mut findings);
+        let kind = self.kind(scope.functions, &mut findings);
         let Some(kind) = kind.filter(|_| findings.len() == warnings) else {
             return (None, findings);
         };
@@ -129,11 +129,11 @@ impl<'a> Draft<'a> {
         (Some(self.model(query, parts)), findings)
     }
 
-    fn kind(&self, findings: &mut Vec<Diagnostic>) -> Option<ModelKind> {
+    fn kind(&self, functions: &dyn FunctionRegistry, findings: &mut Vec<Diagnostic>) -> Option<ModelKind> {
         match self.header.kind {
             KindName::Full => Some(ModelKind::Full),
             KindName::View => Some(ModelKind::View),
-            KindName::IncrementalByFile => match self.query.driving_input() {
+            KindName::IncrementalByFile => match self.query.driving_input(functions) {
                 Ok(driving) => Some(ModelKind::IncrementalByFile { driving }),
                 Err(finding) => {
                     findings.push(finding);

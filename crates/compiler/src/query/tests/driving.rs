@@ -1,0 +1,60 @@
+//! Which models may be computed file by file.
+
+use super::*;
+
+fn driving(text: &str) -> Result<String, (String, String)> {
+    let query = parse_query("m.sql", text, 0..text.len()).unwrap();
+    match query.driving_input(&functions()) {
+        Ok(table) => Ok(table.to_string()),
+        Err(refused) => Err((text[refused.span.clone()].to_owned(), refused.message)),
+    }
+}
+
+#[test]
+fn queries_whose_rows_come_from_one_row_of_the_input_are_accepted() {
+    for text in [
+        "SELECT * FROM raw.events",
+        "SELECT upper(page) AS p, ts / 1000 AS s FROM raw.events WHERE page IN ('a', 'b') ORDER BY s",
+        "SELECT e.page, s.title FROM raw.events e LEFT JOIN staging.songs s ON e.song = s.title",
+        "SELECT e.page FROM raw.events e JOIN (SELECT title, count(*) AS n FROM staging.songs GROUP BY title) s ON true",
+        "SELECT page FROM raw.events UNION ALL SELECT song FROM raw.events",
+        "WITH a AS (SELECT page FROM raw.events WHERE ts > 1), b AS (SELECT page FROM a) SELECT * FROM b",
+        "SELECT p FROM (SELECT page AS p FROM raw.events) x",
+        "SELECT page FROM raw.events e WHERE EXISTS (SELECT 1 FROM staging.songs s WHERE s.title = e.song)",
+        "SELECT page, (SELECT max(year) FROM staging.songs) AS y FROM raw.events",
+        "SELECT page FROM raw.events, staging.songs WHERE song = title",
+    ] {
+        assert_eq!(driving(text), Ok("raw.events".to_owned()), "{text}");
+    }
+}
+
+#[test]
+fn the_part_that_stands_against_it_is_named() {
+    for (text, place, part) in [
+        ("SELECT count(*) AS n FROM raw.events", "count(*)", "the aggregate count"),
+        ("SELECT page FROM raw.events GROUP BY page", "page", "GROUP BY"),
+        ("SELECT DISTINCT page FROM raw.events", "SELECT", "DISTINCT"),
+        ("SELECT row_number() OVER (ORDER BY ts) AS r FROM raw.events", "row_number() OVER (ORDER BY ts)", "window"),
+        ("SELECT random() AS r FROM raw.events", "random()", "another value"),
+        ("SELECT now() AS r FROM raw.events", "now()", "another value"),
+        ("SELECT :run_id AS r FROM raw.events", ":run_id", "another value"),
+        ("SELECT 1 AS x FROM raw.events e RIGHT JOIN staging.songs s ON true", "staging.songs s", "RIGHT JOIN"),
+        ("SELECT 1 AS x FROM raw.events e FULL JOIN staging.songs s ON true", "staging.songs s", "FULL JOIN"),
+        ("SELECT 1 AS x FROM raw.events e JOIN raw.events f ON true", "raw.events f", "second place"),
+        ("WITH c AS (SELECT page FROM raw.events) SELECT 1 AS x FROM c JOIN c AS d ON true", "c AS d", "second place"),
+        (
+            "SELECT page FROM raw.events WHERE ts = (SELECT max(ts) FROM raw.events)",
+            "SELECT max(ts) FROM raw.events",
+            "second place",
+        ),
+        ("SELECT page FROM raw.events UNION SELECT page FROM raw.events", "", "UNION"),
+        ("SELECT page FROM raw.events UNION ALL SELECT title FROM raw.songs", "", "two inputs"),
+        ("SELECT x FROM (SELECT page AS x FROM raw.events LIMIT 3) s", "", "LIMIT"),
+        ("SELECT 1 AS x", "SELECT", "without FROM"),
+        ("VALUES (1)", "", "no table"),
+    ] {
+        let (span, message) = driving(text).unwrap_err();
+        assert!(message.contains(part), "{text}: {message}");
+        assert!(place.is_empty() || span == place, "{text}: {span}");
+    }
+}
