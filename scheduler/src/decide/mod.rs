@@ -282,3 +282,6 @@ fn refuse_losses(table: &TableName, changes: &[InputChange<'_>]) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -221,7 +221,7 @@ impl<'a> Driver<'a> {
             Some(job) => job,
             None => self.site.compile(&folder_of(&self.run.spec), &self.run.spec.params)?,
         };
-        let plan = match self.frozen.take() {
+        let plan = match self.frozen.clone() {
             Some(frozen) => thaw(self.site, &self.run, job, frozen).await?,
             None => freeze(self.site, &self.run, job).await?,
         };

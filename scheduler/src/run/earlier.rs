@@ -37,17 +37,23 @@ pub(crate) async fn finish_earlier(
     cancel: &CancellationToken,
     events: Events<'_>,
 ) -> Result<()> {
-    for earlier in unfinished_before(site, &run.spec.job, run.sequence).await? {
+    for earlier in unfinished_before(site, &run.spec.job, run.sequence, Some(&run.run_id)).await? {
         let run_id = earlier.run_id.clone();
         finish(site, heart, earlier, cancel, events).await.map_err(|error| error.with("run", run_id))?;
     }
     Ok(())
 }
 
-/// The unfinished runs of a job with numbers below `sequence`, in order.
-pub(crate) async fn unfinished_before(site: &Site, job: &str, sequence: u64) -> Result<Vec<Accepted>> {
+/// The unfinished runs of a job with numbers below `sequence`, in order, without the run `own`, whose number is known.
+pub(crate) async fn unfinished_before(
+    site: &Site,
+    job: &str,
+    sequence: u64,
+    own: Option<&str>,
+) -> Result<Vec<Accepted>> {
     let mut runs = Vec::new();
-    for run_id in retrying(|| list_names(&site.lake, layout::ACTIVE_DIR)).await? {
+    let run_ids = retrying(|| list_names(&site.lake, layout::ACTIVE_DIR)).await?;
+    for run_id in run_ids.into_iter().filter(|run_id| Some(run_id.as_str()) != own) {
         let key = layout::active(&run_id);
         // Markers go away while they are being looked at.
         let Some(marker) = retrying(|| read_object::<Active>(&site.lake, &key)).await? else { continue };

@@ -116,29 +116,37 @@ impl Observer {
     pub(crate) fn seems_driven(&mut self, heartbeats: &[Heartbeat], run_id: &str, now: Instant) -> bool {
         let mut driven = false;
         for heartbeat in heartbeats.iter().filter(|heartbeat| heartbeat.runs.iter().any(|run| run == run_id)) {
-            driven |= self.seems_alive(&heartbeat.driver_id, heartbeat.beat, is_gone(heartbeat), now);
+            driven |= self.seems_alive(&heartbeat.driver_id, heartbeat.beat, now);
         }
         driven
     }
 
-    fn seems_alive(&mut self, name: &str, beat: u64, process_gone: bool, now: Instant) -> bool {
+    fn seems_alive(&mut self, name: &str, beat: u64, now: Instant) -> bool {
         let (last, since) = self.seen.entry(name.to_owned()).or_insert((beat, now));
         if *last != beat {
             (*last, *since) = (beat, now);
         }
-        !process_gone && now.duration_since(*since) < self.silence_max
+        now.duration_since(*since) < self.silence_max
     }
 }
 
-/// Reads all heartbeats of a lake; one that does not parse counts as none.
+/// Reads all heartbeats of a lake; one that does not parse counts as none. Those of processes of this machine that have
+/// ended are taken away: nobody else does it for them.
 ///
 /// # Errors
 /// As listing state objects.
 pub(crate) async fn read_heartbeats(lake: &Prefix) -> Result<Vec<Heartbeat>> {
     let mut heartbeats = Vec::new();
     for name in retrying(|| list_names(lake, layout::DRIVERS_DIR)).await? {
-        if let Ok(Some(heartbeat)) = read_object(lake, &layout::driver(&name)).await {
-            heartbeats.push(heartbeat);
+        let key = layout::driver(&name);
+        match read_object(lake, &key).await {
+            Ok(Some(heartbeat)) if is_gone(&heartbeat) => {
+                if let Err(error) = lake.delete(&key).await {
+                    tracing::debug!(error = chain(&error), "heartbeat left behind");
+                }
+            }
+            Ok(Some(heartbeat)) => heartbeats.push(heartbeat),
+            Ok(None) | Err(_) => {}
         }
     }
     Ok(heartbeats)
@@ -163,15 +171,22 @@ mod tests {
     fn a_driver_seems_dead_after_silence_by_the_observers_clock_and_alive_again_after_a_beat() {
         let mut observer = Observer::new(SILENCE_MAX);
         let start = Instant::now();
-        assert!(observer.seems_alive("d", 7, false, start));
-        assert!(observer.seems_alive("d", 7, false, start + SILENCE_MAX - Duration::from_millis(1)));
-        assert!(!observer.seems_alive("d", 7, false, start + SILENCE_MAX));
-        assert!(observer.seems_alive("d", 8, false, start + SILENCE_MAX));
+        assert!(observer.seems_alive("d", 7, start));
+        assert!(observer.seems_alive("d", 7, start + SILENCE_MAX - Duration::from_millis(1)));
+        assert!(!observer.seems_alive("d", 7, start + SILENCE_MAX));
+        assert!(observer.seems_alive("d", 8, start + SILENCE_MAX));
     }
 
-    #[test]
-    fn a_driver_whose_process_has_gone_seems_dead_at_once() {
-        assert!(!Observer::new(SILENCE_MAX).seems_alive("d", 7, true, Instant::now()));
+    #[tokio::test]
+    async fn a_driver_whose_process_has_gone_seems_dead_at_once_and_its_heartbeat_is_taken_away() {
+        let store = Arc::new(object_store::memory::InMemory::new());
+        let lake = Prefix::new(store, url::Url::parse("memory:///").unwrap(), "lake".into());
+        let mut heart = Heart::new(&lake, Duration::from_secs(3600));
+        heart.heartbeat.lock().await.process_started_s = 1;
+        heart.drives("r").await;
+        assert_eq!(list_names(&lake, layout::DRIVERS_DIR).await.unwrap().len(), 1);
+        assert_eq!(read_heartbeats(&lake).await.unwrap(), []);
+        assert_eq!(list_names(&lake, layout::DRIVERS_DIR).await.unwrap(), Vec::<String>::new());
     }
 
     #[test]

@@ -178,4 +178,4 @@ impl Submission<'_> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -1,7 +1,8 @@
 //! Runs over a store in memory: from acceptance to release, through every fault.
 
 mod crash;
+mod foreign;
 mod races;
 mod resume;
 mod store;
-mod world;
+pub(crate) mod world;

@@ -200,3 +200,76 @@ async fn an_empty_source_is_named_with_its_file_and_location() {
     let text = error.to_string();
     assert!(text.contains("raw.songs") && text.contains("songs/") && text.contains("raw/songs.sql"), "{text}");
 }
+
+#[tokio::test]
+async fn files_of_a_table_that_was_run_alone_reach_what_is_appended_from_it_once() {
+    let world = World::new().await;
+    run(&world.process(None)).await.unwrap();
+    world.put_raw("events/3.json", 6).await;
+    let mut alone = request();
+    alone.options.select = vec!["staging.events".to_owned()];
+    let summary = world.process(None).scheduler.run(alone, CancellationToken::new(), &|_| {}).await.unwrap();
+    assert_eq!(summary.steps[0].action.work, StepWork::Append);
+    assert_eq!(world.rows().await["curated.plays"], 7);
+    world.put_raw("events/4.json", 2).await;
+    let summary = run(&world.process(None)).await.unwrap();
+    let plays = summary.steps.iter().find(|step| step.table.table() == "plays").unwrap();
+    assert_eq!((plays.action.work, plays.rows_in), (StepWork::Append, 8));
+    assert_eq!(world.rows().await, expected(15, 5));
+    assert_eq!(run(&world.process(None)).await.unwrap().release, None);
+}
+
+#[tokio::test]
+async fn ledger_segments_are_taken_together_before_they_grow_many() {
+    let world = World::new().await;
+    run(&world.process(None)).await.unwrap();
+    for number in 3..40 {
+        world.put_raw(&format!("events/{number}.json"), 1).await;
+        run(&world.process(None)).await.unwrap();
+    }
+    assert_eq!(world.rows().await, expected(44, 5));
+    let release = lakewright_lake::state::newest_release(&world.lake()).await.unwrap().unwrap();
+    assert!(release.tables["staging.events"].ledger.len() <= 32);
+    assert_eq!(run(&world.process(None)).await.unwrap().release, None);
+}
+
+#[tokio::test]
+async fn a_plan_says_what_a_run_would_do_and_writes_nothing() {
+    let world = World::new().await;
+    let site = world.process(None).scheduler.site;
+    let plan = || async {
+        let raw = (site.open_raw)("raw").unwrap();
+        crate::plan_run(&site.lake, &raw, &super::world::job("music"), &crate::RunOptions::default()).await.unwrap()
+    };
+    let first = plan().await;
+    assert_eq!(world.keys("").await, Vec::<String>::new());
+    assert_eq!((first.base_release, first.steps[0].action.work), (None, StepWork::Replace));
+    assert_eq!((first.steps[0].objects, first.steps[0].bytes), (2, 7));
+    run(&world.process(None)).await.unwrap();
+    world.put_raw("events/3.json", 6).await;
+    let before = world.keys("").await;
+    let second = plan().await;
+    assert_eq!(world.keys("").await, before);
+    let steps: Vec<(StepWork, u64, u64)> =
+        second.steps.iter().map(|step| (step.action.work, step.objects, step.bytes)).collect();
+    assert_eq!(
+        steps,
+        [(StepWork::Append, 1, 6), (StepWork::Append, 0, 0), (StepWork::Skip, 0, 0), (StepWork::Replace, 2, 9)]
+    );
+    assert_eq!(second.steps[3].files_replaced, 2);
+    // What the run does is what the plan said.
+    let summary = run(&world.process(None)).await.unwrap();
+    let done: Vec<_> = summary.steps.into_iter().map(|step| step.action).collect();
+    assert_eq!(done, second.steps.into_iter().map(|step| step.action).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_lake_of_a_newer_version_is_refused_and_left_as_it_is() {
+    let world = World::new().await;
+    let marker = bytes::Bytes::from_static(b"{\"format\":2,\"program\":\"9.0.0\"}");
+    world.lake().create(layout::LAKE_MARKER, marker).await.unwrap();
+    let error = run(&world.process(None)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert!(error.hint().unwrap().contains("upgrade"));
+    assert_eq!(world.keys("").await, [layout::LAKE_MARKER]);
+}

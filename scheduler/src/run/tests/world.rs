@@ -17,7 +17,10 @@ use lakewright_compiler::{
 };
 use lakewright_engine::{Relation, StepProgress};
 use lakewright_error::Result;
-use lakewright_lake::{DataFile, Prefix, layout, read_snapshot, state::newest_release};
+use lakewright_lake::{
+    DataFile, Prefix, layout, read_snapshot,
+    state::{JobSlot, newest_release, read_object},
+};
 use object_store::{ObjectStore, ObjectStoreExt, PutPayload, memory::InMemory, path::Path};
 use url::Url;
 use uuid::Uuid;
@@ -142,6 +145,11 @@ impl World {
         Self { store: Arc::new(self.store.fork()) }
     }
 
+    /// The same world.
+    pub(super) fn share(&self) -> Self {
+        Self { store: Arc::clone(&self.store) }
+    }
+
     /// A new process whose store does what `fault` says.
     pub(super) fn process(&self, fault: Option<(usize, super::store::Fault)>) -> Process {
         let store = FaultyStore::new(Arc::clone(&self.store), fault);
@@ -216,8 +224,22 @@ impl World {
     /// Accepted runs of a job that have a marker.
     pub(super) async fn unfinished(&self, job: &str) -> Vec<String> {
         let site = self.process(None).scheduler.site;
-        let runs = unfinished_before(&site, job, u64::MAX).await.unwrap();
+        let runs = unfinished_before(&site, job, u64::MAX, None).await.unwrap();
         runs.into_iter().map(|run| run.run_id).collect()
+    }
+
+    /// Slots of jobs whose run has another slot too.
+    pub(super) async fn slots_without_one_run(&self) -> Vec<String> {
+        let lake = self.lake();
+        let mut seen = BTreeSet::new();
+        let mut doubled = Vec::new();
+        for key in self.keys(layout::JOBS_DIR).await {
+            let slot = read_object::<JobSlot>(&lake, &key).await.unwrap().unwrap();
+            if !seen.insert(slot.run_id) {
+                doubled.push(key);
+            }
+        }
+        doubled
     }
 
     /// Keys below a folder of the run state.
@@ -248,17 +270,17 @@ fn compile(folder: &JobFolder, _params: &BTreeMap<String, String>) -> Result<Job
     Ok(job(folder.files.get("name").map_or("music", String::as_str)))
 }
 
-pub(super) fn name(text: &str) -> TableName {
+pub(crate) fn name(text: &str) -> TableName {
     TableName::parse(text).unwrap()
 }
 
-pub(super) fn schema() -> SchemaRef {
+pub(crate) fn schema() -> SchemaRef {
     let fields = vec![Field::new("id", DataType::Int64, true), Field::new("kind", DataType::Utf8, true)];
     Arc::new(Schema::new(fields))
 }
 
 /// A source.
-pub(super) fn source(table: &str, location: &str) -> (TableName, Source) {
+pub(crate) fn source(table: &str, location: &str) -> (TableName, Source) {
     let source = Source {
         name: name(table),
         columns: vec![],
@@ -273,7 +295,7 @@ pub(super) fn source(table: &str, location: &str) -> (TableName, Source) {
 }
 
 /// A model.
-pub(super) fn model(table: &str, kind: ModelKind, reads: &[&str], partitioned_by: &[&str]) -> Model {
+pub(crate) fn model(table: &str, kind: ModelKind, reads: &[&str], partitioned_by: &[&str]) -> Model {
     let sql = format!("SELECT {}", reads.join(" + "));
     Model {
         name: name(table),
@@ -293,7 +315,7 @@ pub(super) fn model(table: &str, kind: ModelKind, reads: &[&str], partitioned_by
 
 /// A job with tables of every kind: appended from raw objects, appended from a table and partitioned, a view, and
 /// replaced from that view.
-pub(super) fn job(job_name: &str) -> Job {
+pub(crate) fn job(job_name: &str) -> Job {
     let by_file = |driving: &str| ModelKind::IncrementalByFile { driving: name(driving) };
     Job {
         name: job_name.to_owned(),
