@@ -53,6 +53,11 @@ pub struct LakeCatalog {
 }
 
 impl LakeCatalog {
+    /// A lake without a release, whether there is one at the prefix or not.
+    pub fn empty(lake: &Prefix) -> Self {
+        Self { release: None, tables: Vec::new(), lake: lake.clone(), released: BTreeMap::new() }
+    }
+
     /// Reads the newest release. A lake without a release has no tables.
     ///
     /// # Errors

@@ -1,0 +1,369 @@
+//! What can be typed: the commands, their arguments, and their help.
+//!
+//! Data flow: the process's arguments -> **here** -> [`crate::settings`] merges the flags over file and environment ->
+//! [`crate::command`] does what was asked.
+//!
+//! Invariant: a command that is known but not built yet says so; nothing that was typed is ignored.
+
+use std::path::PathBuf;
+
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+/// Commands that are part of the design and that this program does not have.
+const PLANNED_COMMANDS: [&str; 16] = [
+    "submit",
+    "watch",
+    "cancel",
+    "retry",
+    "rejects",
+    "test",
+    "rewind",
+    "repair",
+    "drop",
+    "vacuum",
+    "executors",
+    "logs",
+    "health",
+    "scheduler",
+    "executor",
+    "cluster",
+];
+
+/// SQL jobs from raw JSON to curated tables.
+///
+/// A job is a folder of SQL files: one file is one table. `run` computes what has changed and publishes all tables of
+/// the job together, or none.
+#[derive(Debug, Parser)]
+#[command(name = "lakewright", version, max_term_width = 100, arg_required_else_help = true)]
+pub(crate) struct CommandLine {
+    #[command(flatten)]
+    pub(crate) flags: Flags,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What every command takes. A flag wins over the environment (`LAKEWRIGHT_LAKE`), that over `lakewright.toml`.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Settings of every command")]
+pub(crate) struct Flags {
+    /// Where the tables and the run state are: a directory or s3://bucket/prefix
+    #[arg(long, global = true, value_name = "LOCATION")]
+    pub(crate) lake: Option<String>,
+    /// Where the raw JSON is: a directory or s3://bucket/prefix
+    #[arg(long, global = true, value_name = "LOCATION")]
+    pub(crate) raw: Option<String>,
+    /// Memory for queries: a size such as 256MB, or a share of the machine such as 70%
+    #[arg(long, global = true, value_name = "SIZE")]
+    pub(crate) memory: Option<String>,
+    /// Threads that compute; as many as the machine has by default
+    #[arg(long, global = true, value_name = "N")]
+    pub(crate) threads: Option<String>,
+    /// Directory for what does not fit into memory
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) spill_dir: Option<PathBuf>,
+    /// What is logged to stderr: error, warn, info, debug, trace, or `target=level` pairs
+    #[arg(long, global = true, value_name = "LEVEL")]
+    pub(crate) log: Option<String>,
+    /// Print one JSON document on stdout and nothing else there
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Print results and errors only
+    #[arg(long, short, global = true)]
+    pub(crate) quiet: bool,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Make a small project, run its job and show what came out
+    Demo(DemoArgs),
+    /// Make a project with a job and raw data to start from
+    Init(InitArgs),
+    /// Check a job's files, without reading data
+    Check(CheckArgs),
+    /// Show what a run would do and why, without writing anything
+    Plan(RunArgs),
+    /// Compute what has changed and publish the job's tables
+    Run(RunArgs),
+    /// Show rows of a model without writing anything
+    Preview(PreviewArgs),
+    /// List the newest runs
+    Runs(RunsArgs),
+    /// Show one run
+    Show(ShowArgs),
+    /// Ask the tables a question, or start a shell
+    Sql(SqlArgs),
+    /// List the published tables
+    Tables(TablesArgs),
+    /// Check that everything that a run needs is there
+    Doctor(DoctorArgs),
+    /// Print a completion script for a shell
+    Completions(CompletionsArgs),
+    /// Print a page of the reference as Markdown
+    #[command(hide = true)]
+    Reference(ReferenceArgs),
+}
+
+/// The values of a job's parameters.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct ParamArgs {
+    /// Value of a parameter that job.toml declares
+    #[arg(long = "param", short = 'd', value_name = "NAME=VALUE", value_parser = parse_param)]
+    pub(crate) params: Vec<(String, String)>,
+}
+
+/// Arguments of `check`.
+#[derive(Args, Debug)]
+pub(crate) struct CheckArgs {
+    /// A job's folder or name; the project's only job by default
+    pub(crate) job: Option<String>,
+    #[command(flatten)]
+    pub(crate) params: ParamArgs,
+}
+
+/// Arguments of `plan` and `run`.
+#[derive(Args, Debug, Default)]
+pub(crate) struct RunArgs {
+    /// A job's folder or name; the project's only job by default
+    pub(crate) job: Option<String>,
+    #[command(flatten)]
+    pub(crate) params: ParamArgs,
+    /// Only these models: `name`, `+name` with all upstream, `name+` with all downstream, `zone.*`, `tag:x`
+    #[arg(long, value_name = "PATTERN", value_delimiter = ',')]
+    pub(crate) select: Vec<String>,
+    /// All models but these
+    #[arg(long, value_name = "PATTERN", value_delimiter = ',')]
+    pub(crate) exclude: Vec<String>,
+    /// Rebuild the selected models, whatever has changed
+    #[arg(long)]
+    pub(crate) full_refresh: bool,
+}
+
+/// Arguments of `preview`.
+#[derive(Args, Debug)]
+pub(crate) struct PreviewArgs {
+    /// The model, for example curated.songs
+    pub(crate) model: String,
+    /// A job's folder or name; the project's only job by default
+    #[arg(long)]
+    pub(crate) job: Option<String>,
+    #[command(flatten)]
+    pub(crate) params: ParamArgs,
+    /// How many rows
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 20)]
+    pub(crate) limit: u64,
+    /// How rows are printed; table on a terminal, else csv
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) format: Option<RowFormat>,
+}
+
+/// Arguments of `runs`.
+#[derive(Args, Debug)]
+pub(crate) struct RunsArgs {
+    /// Only the runs of this job: its folder or name
+    pub(crate) job: Option<String>,
+    /// How many runs
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 20)]
+    pub(crate) limit: usize,
+}
+
+/// Arguments of `show`.
+#[derive(Args, Debug)]
+pub(crate) struct ShowArgs {
+    /// The run's id or a unique beginning of it; the newest run by default
+    pub(crate) run: Option<String>,
+    /// A job's folder or name, where the project has several lakes
+    #[arg(long)]
+    pub(crate) job: Option<String>,
+}
+
+/// Arguments of `sql`.
+#[derive(Args, Debug)]
+pub(crate) struct SqlArgs {
+    /// The SQL; a shell without it, or what stdin gives
+    #[arg(conflicts_with = "file")]
+    pub(crate) sql: Option<String>,
+    /// Read the SQL from a file, for example jobs/music/analyses/top_songs.sql
+    #[arg(long, short = 'f', value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+    /// A job's folder or name, for its raw tables and parameters; the project's only job by default
+    #[arg(long)]
+    pub(crate) job: Option<String>,
+    #[command(flatten)]
+    pub(crate) params: ParamArgs,
+    /// How rows are printed; table on a terminal, else csv
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) format: Option<RowFormat>,
+    /// How many rows a table shows at most; 0 is all
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub(crate) rows: u64,
+}
+
+/// Arguments of `tables`.
+#[derive(Args, Debug)]
+pub(crate) struct TablesArgs {
+    /// A job's folder or name, where the project has several lakes
+    #[arg(long)]
+    pub(crate) job: Option<String>,
+}
+
+/// Arguments of `doctor`.
+#[derive(Args, Debug)]
+pub(crate) struct DoctorArgs {
+    /// A job's folder or name; the project's only job by default
+    pub(crate) job: Option<String>,
+    /// Also create, read and delete one object in the lake
+    #[arg(long)]
+    pub(crate) write: bool,
+}
+
+/// Arguments of `init`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct InitArgs {
+    /// The project's folder, made if missing
+    #[arg(default_value = ".")]
+    pub(crate) dir: PathBuf,
+    #[command(flatten)]
+    pub(crate) data: DataArgs,
+}
+
+/// How much raw data is generated.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct DataArgs {
+    /// Events to generate
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    pub(crate) events: u64,
+    /// Song files to generate
+    #[arg(long, value_name = "N", default_value_t = 200)]
+    pub(crate) songs: u64,
+    /// Days over which the events are spread
+    #[arg(long, value_name = "N", default_value_t = 30)]
+    pub(crate) days: u32,
+    /// Equal seeds and sizes give equal files
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) seed: u64,
+}
+
+/// Arguments of `demo`.
+#[derive(Args, Debug)]
+pub(crate) struct DemoArgs {
+    /// The project's folder, made if missing
+    #[arg(default_value = "lakewright-demo")]
+    pub(crate) dir: PathBuf,
+}
+
+/// Arguments of `completions`.
+#[derive(Args, Debug)]
+pub(crate) struct CompletionsArgs {
+    /// The shell
+    pub(crate) shell: Shell,
+}
+
+/// Arguments of `reference`.
+#[derive(Args, Debug)]
+pub(crate) struct ReferenceArgs {
+    /// The page
+    pub(crate) page: ReferencePage,
+}
+
+/// A page of the reference that is generated from the program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ReferencePage {
+    /// `docs/settings.md`
+    Settings,
+    /// `docs/cli.md`
+    Cli,
+}
+
+/// How rows are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RowFormat {
+    /// Aligned columns
+    Table,
+    /// RFC 4180, with a header line
+    Csv,
+    /// One array of objects
+    Json,
+    /// One object a line
+    Ndjson,
+}
+
+/// Reads `name=value`.
+fn parse_param(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.trim().is_empty() => Ok((name.trim().to_owned(), value.to_owned())),
+        _ => Err("write it as name=value".to_owned()),
+    }
+}
+
+/// What came of reading the arguments.
+#[derive(Debug)]
+pub(crate) enum Parsed {
+    /// Something to do.
+    Ready(Box<CommandLine>),
+    /// A command that this program does not have yet.
+    Planned(&'static str),
+    /// Help, the version, or a usage error, ready to print.
+    Answer(clap::Error),
+}
+
+/// Reads the process's arguments, program name first.
+pub(crate) fn parse(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Parsed {
+    let planned = PLANNED_COMMANDS.map(|name| {
+        let rest = clap::Arg::new("rest").num_args(0..).trailing_var_arg(true).allow_hyphen_values(true).hide(true);
+        clap::Command::new(name).hide(true).disable_help_flag(true).arg(rest)
+    });
+    let matches = match CommandLine::command().subcommands(planned).try_get_matches_from(arguments) {
+        Ok(matches) => matches,
+        Err(error) => return Parsed::Answer(error),
+    };
+    if let Some(name) = PLANNED_COMMANDS.into_iter().find(|name| matches.subcommand_name() == Some(name)) {
+        return Parsed::Planned(name);
+    }
+    match CommandLine::from_arg_matches(&matches) {
+        Ok(line) => Parsed::Ready(Box::new(line)),
+        Err(error) => Parsed::Answer(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(arguments: &[&str]) -> Parsed {
+        parse(std::iter::once("lakewright").chain(arguments.iter().copied()).map(Into::into))
+    }
+
+    #[test]
+    fn the_definition_is_consistent() {
+        CommandLine::command().debug_assert();
+    }
+
+    #[test]
+    fn a_planned_command_is_recognized_with_any_arguments() {
+        assert!(matches!(parsed(&["cluster", "create", "--size", "3"]), Parsed::Planned("cluster")));
+        assert!(matches!(parsed(&["vacuum"]), Parsed::Planned("vacuum")));
+    }
+
+    #[test]
+    fn an_unknown_command_is_a_usage_error_with_a_suggestion() {
+        let Parsed::Answer(error) = parsed(&["tabels"]) else { panic!("accepted") };
+        assert!(error.to_string().contains("'tables'"), "{error}");
+    }
+
+    #[test]
+    fn flags_stand_before_or_after_the_command() {
+        for arguments in [["--lake", "x", "tables"], ["tables", "--lake", "x"]] {
+            let Parsed::Ready(line) = parsed(&arguments) else { panic!("refused") };
+            assert_eq!(line.flags.lake.as_deref(), Some("x"));
+        }
+    }
+
+    #[test]
+    fn a_parameter_keeps_everything_after_its_first_equals_sign() {
+        assert_eq!(parse_param("a=b=c"), Ok(("a".to_owned(), "b=c".to_owned())));
+        assert!(parse_param("a").is_err());
+        assert!(parse_param("=b").is_err());
+    }
+}

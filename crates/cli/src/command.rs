@@ -1,0 +1,95 @@
+//! Does what was asked: one module a command.
+//!
+//! Data flow: [`Command`] -> a [`crate::place::Place`] -> the other crates -> [`crate::render`].
+//!
+//! Invariant: everything that can be refused is refused before anything is done.
+
+mod check;
+mod demo;
+mod doctor;
+mod init;
+mod plan;
+mod preview;
+mod reference;
+mod run;
+mod runs;
+mod sql;
+mod tables;
+
+use chrono::{DateTime, Utc};
+
+use crate::{
+    args::{Command, RowFormat},
+    exit::{Failure, INTERRUPTED, Outcome},
+    interrupt::Interrupts,
+    place::Invocation,
+    render::{Output, failure::failure_text, json::FailureDocument},
+};
+
+/// Does what was asked, to its end or to the first Ctrl-C.
+///
+/// `run` and `demo` and the shell of `sql` take Ctrl-C themselves: they have something to bring to an end.
+///
+/// # Errors
+/// Why it was not done.
+pub(crate) async fn execute(invocation: &Invocation, command: Command, now: DateTime<Utc>) -> Outcome {
+    match command {
+        Command::Run(arguments) => Box::pin(run::run(invocation, &arguments)).await,
+        Command::Demo(arguments) => Box::pin(demo::demo(invocation, &arguments, now)).await,
+        Command::Sql(arguments) if sql::is_shell(&arguments, &invocation.output) => {
+            Box::pin(sql::sql(invocation, &arguments, now)).await
+        }
+        other => {
+            let mut interrupts = Interrupts::new()?;
+            tokio::select! {
+                done = Box::pin(execute_quietly(invocation, other, now)) => done,
+                () = interrupts.next() => Err(Failure::Told(INTERRUPTED)),
+            }
+        }
+    }
+}
+
+/// The commands that can be dropped at any moment.
+async fn execute_quietly(invocation: &Invocation, command: Command, now: DateTime<Utc>) -> Outcome {
+    match command {
+        Command::Init(arguments) => init::init(invocation, &arguments),
+        Command::Check(arguments) => check::check(invocation, &arguments),
+        Command::Plan(arguments) => plan::plan(invocation, &arguments).await,
+        Command::Preview(arguments) => preview::preview(invocation, &arguments, now).await,
+        Command::Runs(arguments) => runs::list(invocation, &arguments).await,
+        Command::Show(arguments) => runs::show(invocation, &arguments).await,
+        Command::Sql(arguments) => sql::sql(invocation, &arguments, now).await,
+        Command::Tables(arguments) => tables::tables(invocation, &arguments).await,
+        Command::Doctor(arguments) => doctor::doctor(invocation, &arguments).await,
+        Command::Completions(arguments) => reference::completions(invocation, &arguments),
+        Command::Reference(arguments) => reference::page(invocation, &arguments),
+        // Taken above; named so that a new command cannot be forgotten here.
+        Command::Run(arguments) => run::run(invocation, &arguments).await,
+        Command::Demo(arguments) => demo::demo(invocation, &arguments, now).await,
+    }
+}
+
+/// Tells a failure: with `--json` as the one document, else as text on stderr.
+pub(crate) fn tell(output: &Output, failure: &Failure) {
+    if output.json
+        && let Some(document) = FailureDocument::new(failure)
+    {
+        // Whoever does not read stdout any more has the exit code.
+        let _ = output.document(&document);
+        return;
+    }
+    let text = failure_text(failure, output);
+    if !text.is_empty() {
+        output.complain(&text);
+    }
+}
+
+/// The format of rows: what was asked for, else JSON with `--json`, a table on a terminal, CSV elsewhere.
+pub(crate) fn row_format(asked: Option<RowFormat>, output: &Output) -> RowFormat {
+    match asked {
+        Some(format) => format,
+        None if output.json => RowFormat::Json,
+        None if output.stdout_is_terminal => RowFormat::Table,
+        None => RowFormat::Csv,
+    }
+}

@@ -1,0 +1,402 @@
+//! The documents that `--json` prints; `docs/json.md` describes every field.
+//!
+//! Invariant: a field keeps its name and its meaning; new ones may come. Sizes are bytes, times are seconds or RFC 3339
+//! in UTC.
+
+use std::collections::BTreeMap;
+
+use lakewright_compiler::{Diagnostic, Job, Severity};
+use lakewright_error::ErrorKind;
+use lakewright_scheduler::{LakeCatalog, LakeTable, RunPlan, RunRecord, RunState, RunSummary, StepAction, StepSummary};
+use serde::Serialize;
+
+use super::failure::causes;
+use crate::{
+    exit::{Failure, Findings},
+    settings::SettingOrigin,
+};
+
+/// One finding in a job file or a query.
+#[derive(Debug, Serialize)]
+pub(crate) struct FindingDocument {
+    severity: &'static str,
+    code: &'static str,
+    message: String,
+    file: String,
+    line: usize,
+    column: usize,
+    help: Option<String>,
+}
+
+impl FindingDocument {
+    /// The document of a diagnostic, with the file as the user can open it.
+    pub(crate) fn new(diagnostic: &Diagnostic, file: String) -> Self {
+        let severity = match diagnostic.severity {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+        };
+        let Diagnostic { code, message, line, column, help, .. } = diagnostic.clone();
+        Self { severity, code, message, file, line, column, help }
+    }
+
+    fn all(findings: &Findings) -> Vec<Self> {
+        let shown = |name: &str| findings.files.get(name).map_or_else(|| name.to_owned(), |(shown, _)| shown.clone());
+        findings.diagnostics.iter().map(|found| Self::new(found, shown(&found.file))).collect()
+    }
+}
+
+/// `check`
+#[derive(Debug, Serialize)]
+pub(crate) struct CheckDocument {
+    ok: bool,
+    job: String,
+    sources: usize,
+    models: usize,
+    analyses: usize,
+    diagnostics: Vec<FindingDocument>,
+}
+
+impl CheckDocument {
+    /// The document of a job that compiles; `findings` are its warnings.
+    pub(crate) fn new(job: &Job, findings: &Findings) -> Self {
+        Self {
+            ok: true,
+            job: job.name.clone(),
+            sources: job.sources.len(),
+            models: job.models.len(),
+            analyses: job.analyses.len(),
+            diagnostics: FindingDocument::all(findings),
+        }
+    }
+}
+
+/// `plan`
+#[derive(Debug, Serialize)]
+pub(crate) struct PlanDocument {
+    job: String,
+    base_release: Option<u64>,
+    steps: Vec<PlannedStep>,
+    notes: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct PlannedStep {
+    table: String,
+    kind: String,
+    action: StepAction,
+    reads: Vec<String>,
+    objects: u64,
+    bytes: u64,
+    files_replaced: u64,
+}
+
+impl PlanDocument {
+    /// The document of a job's plan.
+    pub(crate) fn new(job: &str, plan: &RunPlan) -> Self {
+        let steps = plan.steps.iter().map(|step| PlannedStep {
+            table: step.table.to_string(),
+            kind: step.kind.clone(),
+            action: step.action.clone(),
+            reads: step.reads.iter().map(ToString::to_string).collect(),
+            objects: step.objects,
+            bytes: step.bytes,
+            files_replaced: step.files_replaced,
+        });
+        Self { job: job.to_owned(), base_release: plan.base_release, steps: steps.collect(), notes: plan.notes.clone() }
+    }
+}
+
+/// `run`
+#[derive(Debug, Serialize)]
+pub(crate) struct RunDocument {
+    job: String,
+    run_id: String,
+    sequence: u64,
+    release: Option<u64>,
+    duration_s: f64,
+    steps: Vec<FinishedStep>,
+    /// Where other engines find each table of the job.
+    tables: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Serialize)]
+struct FinishedStep {
+    table: String,
+    action: StepAction,
+    rows_in: u64,
+    rows_out: u64,
+    rejects: u64,
+    files: u64,
+    bytes: u64,
+    bytes_spilled: u64,
+    duration_s: f64,
+    version: Option<u64>,
+}
+
+impl FinishedStep {
+    fn new(step: &StepSummary) -> Self {
+        Self {
+            table: step.table.to_string(),
+            action: step.action.clone(),
+            rows_in: step.rows_in,
+            rows_out: step.rows_out,
+            rejects: step.rejects,
+            files: step.files,
+            bytes: step.bytes,
+            bytes_spilled: step.bytes_spilled,
+            duration_s: step.duration.as_secs_f64(),
+            version: step.version,
+        }
+    }
+}
+
+impl RunDocument {
+    /// The document of a run that has ended well.
+    pub(crate) fn new(job: &str, summary: &RunSummary, tables: BTreeMap<String, String>) -> Self {
+        Self {
+            job: job.to_owned(),
+            run_id: summary.run_id.clone(),
+            sequence: summary.sequence,
+            release: summary.release,
+            duration_s: summary.duration.as_secs_f64(),
+            steps: summary.steps.iter().map(FinishedStep::new).collect(),
+            tables,
+        }
+    }
+}
+
+/// `tables`
+#[derive(Debug, Serialize)]
+pub(crate) struct TablesDocument {
+    lake: String,
+    release: Option<u64>,
+    tables: Vec<TableDocument>,
+}
+
+#[derive(Debug, Serialize)]
+struct TableDocument {
+    table: String,
+    kind: &'static str,
+    job: String,
+    rows: Option<u64>,
+    files: Option<u64>,
+    bytes: Option<u64>,
+    version: Option<u64>,
+    partition_columns: Vec<String>,
+    location: Option<String>,
+    sql: Option<String>,
+}
+
+impl TablesDocument {
+    /// The document of a lake's newest release.
+    pub(crate) fn new(lake: String, catalog: &LakeCatalog) -> Self {
+        let table = |table: &LakeTable| {
+            let stored = table.view.is_none();
+            TableDocument {
+                table: table.name.to_string(),
+                kind: if stored { "table" } else { "view" },
+                job: table.job.clone(),
+                rows: stored.then_some(table.rows),
+                files: stored.then_some(table.files),
+                bytes: stored.then_some(table.bytes),
+                version: table.version,
+                partition_columns: table.partition_columns.clone(),
+                location: stored.then(|| table.location.clone()),
+                sql: table.view.clone(),
+            }
+        };
+        Self { lake, release: catalog.release, tables: catalog.tables.iter().map(table).collect() }
+    }
+}
+
+/// `runs`
+#[derive(Debug, Serialize)]
+pub(crate) struct RunsDocument {
+    pub(crate) lake: String,
+    pub(crate) runs: Vec<RunRecordDocument>,
+}
+
+/// `show`, and one of `runs`
+#[derive(Debug, Serialize)]
+pub(crate) struct RunRecordDocument {
+    run_id: String,
+    job: String,
+    sequence: u64,
+    state: RunState,
+    accepted: Option<String>,
+    failure: Option<String>,
+    release: Option<u64>,
+    duration_s: Option<f64>,
+    steps: Vec<FinishedStep>,
+}
+
+impl RunRecordDocument {
+    /// The document of a run.
+    pub(crate) fn new(record: &RunRecord) -> Self {
+        let summary = record.summary.as_ref();
+        let accepted = chrono::DateTime::from_timestamp_micros(record.accepted_us);
+        Self {
+            run_id: record.run_id.clone(),
+            job: record.job.clone(),
+            sequence: record.sequence,
+            state: record.state,
+            accepted: accepted.map(|time| time.to_rfc3339_opts(chrono::SecondsFormat::Micros, true)),
+            failure: record.failure.clone(),
+            release: summary.and_then(|summary| summary.release),
+            duration_s: summary.map(|summary| summary.duration.as_secs_f64()),
+            steps: summary.iter().flat_map(|summary| &summary.steps).map(FinishedStep::new).collect(),
+        }
+    }
+}
+
+/// `doctor`
+#[derive(Debug, Serialize)]
+pub(crate) struct DoctorDocument {
+    pub(crate) healthy: bool,
+    pub(crate) checks: Vec<CheckedDocument>,
+    pub(crate) settings: Vec<SettingOrigin>,
+}
+
+/// One line of `doctor`.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct CheckedDocument {
+    pub(crate) name: &'static str,
+    pub(crate) status: &'static str,
+    pub(crate) detail: String,
+    pub(crate) help: Option<String>,
+}
+
+/// `init` and the start of `demo`
+#[derive(Debug, Serialize)]
+pub(crate) struct InitDocument {
+    pub(crate) project: String,
+    pub(crate) files: usize,
+    pub(crate) raw_objects: u64,
+    pub(crate) raw_bytes: u64,
+}
+
+/// Any command that failed
+#[derive(Debug, Serialize)]
+pub(crate) struct FailureDocument {
+    error: ErrorDocument,
+    diagnostics: Vec<FindingDocument>,
+}
+
+#[derive(Debug, Serialize)]
+struct ErrorDocument {
+    kind: &'static str,
+    exit_code: u8,
+    message: String,
+    context: BTreeMap<&'static str, String>,
+    causes: Vec<String>,
+    help: Option<String>,
+}
+
+impl FailureDocument {
+    /// The document of a failure; `None` if there is nothing more to tell.
+    pub(crate) fn new(failure: &Failure) -> Option<Self> {
+        let exit_code = failure.code();
+        match failure {
+            Failure::Error(error, _) => {
+                let described = ErrorDocument {
+                    kind: kind_name(error.kind()),
+                    exit_code,
+                    message: error.message().to_owned(),
+                    context: error.context().iter().cloned().collect(),
+                    causes: causes(error),
+                    help: error.hint().map(str::to_owned),
+                };
+                Some(Self { error: described, diagnostics: Vec::new() })
+            }
+            Failure::Findings(findings) => {
+                let described = ErrorDocument {
+                    kind: kind_name(ErrorKind::Invalid),
+                    exit_code,
+                    message: "the SQL or a job file is wrong".to_owned(),
+                    context: BTreeMap::new(),
+                    causes: Vec::new(),
+                    help: None,
+                };
+                Some(Self { error: described, diagnostics: FindingDocument::all(findings) })
+            }
+            Failure::Told(_) | Failure::ReaderGone => None,
+        }
+    }
+}
+
+fn kind_name(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::Invalid => "invalid",
+        ErrorKind::NotFound => "not_found",
+        ErrorKind::Conflict => "conflict",
+        ErrorKind::Unavailable => "unavailable",
+        ErrorKind::Exhausted => "exhausted",
+        ErrorKind::Corrupt => "corrupt",
+        ErrorKind::Cancelled => "cancelled",
+        ErrorKind::Denied => "denied",
+        ErrorKind::Unsupported => "unsupported",
+        ErrorKind::Internal => "internal",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lakewright_error::Error;
+    use lakewright_scheduler::StepWork;
+    use serde_json::Value;
+
+    use super::*;
+
+    fn keys(value: &Value, found: &mut Vec<String>) {
+        match value {
+            Value::Object(fields) => {
+                for (key, value) in fields {
+                    found.push(key.clone());
+                    keys(value, found);
+                }
+            }
+            Value::Array(values) => values.iter().for_each(|value| keys(value, found)),
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn a_failure_has_the_documented_fields() {
+        let error = Error::new(ErrorKind::Corrupt, "cannot read the raw object")
+            .with("object", "a.json")
+            .with_source(std::io::Error::other("no comma"))
+            .with_hint("mend it");
+        let document = FailureDocument::new(&Failure::job(error));
+        insta::assert_snapshot!(serde_json::to_string_pretty(&document).unwrap());
+    }
+
+    #[test]
+    fn every_field_of_the_fixed_documents_is_documented() {
+        let page = include_str!("../../../../docs/json.md");
+        let step = FinishedStep {
+            table: String::new(),
+            action: StepAction { work: StepWork::Skip, reason: String::new() },
+            rows_in: 0,
+            rows_out: 0,
+            rejects: 0,
+            files: 0,
+            bytes: 0,
+            bytes_spilled: 0,
+            duration_s: 0.0,
+            version: None,
+        };
+        let checked = CheckedDocument { name: "", status: "ok", detail: String::new(), help: None };
+        let documents = [
+            serde_json::to_value(step).unwrap(),
+            serde_json::to_value(checked).unwrap(),
+            serde_json::to_value(InitDocument { project: String::new(), files: 0, raw_objects: 0, raw_bytes: 0 })
+                .unwrap(),
+            serde_json::to_value(FailureDocument::new(&Failure::from(Error::new(ErrorKind::Invalid, "x")))).unwrap(),
+        ];
+        let mut found = Vec::new();
+        documents.iter().for_each(|document| keys(document, &mut found));
+        for key in found {
+            assert!(page.contains(&format!("{key}`")), "docs/json.md does not describe {key}");
+        }
+    }
+}

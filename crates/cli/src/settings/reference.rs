@@ -1,0 +1,102 @@
+//! The definition of every setting, and the page of the reference that is made from it.
+
+/// One setting.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Definition {
+    /// The key in `lakewright.toml`; the variable is `LAKEWRIGHT_` and the key in capitals.
+    pub(crate) key: &'static str,
+    /// The flag, if there is one.
+    pub(crate) flag: Option<&'static str>,
+    /// The default in words.
+    pub(crate) default: &'static str,
+    /// What it sets.
+    pub(crate) meaning: &'static str,
+}
+
+/// All settings.
+pub(crate) const DEFINITIONS: [Definition; 7] = [
+    Definition {
+        key: "lake",
+        flag: Some("--lake"),
+        default: "`lake` of `job.toml`",
+        meaning: "Where the tables and the run state are: a directory or `s3://bucket/prefix`.",
+    },
+    Definition {
+        key: "raw",
+        flag: Some("--raw"),
+        default: "`raw` of `job.toml`",
+        meaning: "Where the raw JSON is, read only: a directory or `s3://bucket/prefix`.",
+    },
+    Definition {
+        key: "memory",
+        flag: Some("--memory"),
+        default: "`70%`",
+        meaning: "Memory for queries: a size (`256MB`, `2GB`), or a share of the machine's or its cgroup's memory. \
+                  At least 16MB. What does not fit is spilled.",
+    },
+    Definition {
+        key: "threads",
+        flag: Some("--threads"),
+        default: "the cores that this process may use",
+        meaning: "Threads that compute.",
+    },
+    Definition {
+        key: "spill_dir",
+        flag: Some("--spill-dir"),
+        default: "`.lakewright/spill` in the project; without a project, in the directory for temporary files",
+        meaning: "Directory for what does not fit into memory.",
+    },
+    Definition {
+        key: "spill_limit",
+        flag: None,
+        default: "`100GB`",
+        meaning: "Size of the spilled data at which a query fails instead of filling the disk.",
+    },
+    Definition {
+        key: "log",
+        flag: Some("--log"),
+        default: "`warn`",
+        meaning: "What is logged to stderr: `error`, `warn`, `info`, `debug`, `trace`, or `target=level` pairs.",
+    },
+];
+
+/// The page `docs/settings.md`.
+pub(crate) fn settings_page() -> String {
+    let mut page = String::from(PREFACE);
+    for Definition { key, flag, default, meaning } in DEFINITIONS {
+        let variable = key.to_uppercase();
+        let flag = flag.map_or_else(String::new, |flag| format!("`{flag}`"));
+        page.push_str(&format!("| `{key}` | `LAKEWRIGHT_{variable}` | {flag} | {default} | {meaning} |\n"));
+    }
+    page
+}
+
+const PREFACE: &str = "# Settings
+
+Made by `lakewright reference settings`; edit `crates/cli/src/settings/reference.rs` instead.
+
+A flag wins over a variable, a variable over `lakewright.toml`, that over `job.toml`. All values are checked before
+anything is done; a wrong one ends with exit code 2 and the name of the file, variable or flag. `lakewright doctor`
+shows every value and where it comes from.
+
+The project's root is the nearest folder upwards with `lakewright.toml`, else the parent of `jobs/`. A relative path in
+a file or a variable is taken from there, one in a flag from the working directory. Sizes are powers of two: `1MB` is
+2^20 bytes.
+
+Colours are left out when `NO_COLOR` is set or the output is no terminal. S3 takes its region, credentials and
+endpoint from AWS's own variables.
+
+| key in `lakewright.toml` | variable | flag | default | meaning |
+|---|---|---|---|---|
+";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_in_docs_is_the_generated_one() {
+        let page = include_str!("../../../../docs/settings.md");
+        assert_eq!(page, settings_page(), "run: cargo run -- reference settings > docs/settings.md");
+    }
+}

@@ -1,0 +1,139 @@
+//! Sizes as people write them: `256MB`, `1.5GB`, `70%`.
+//!
+//! Invariant: `1MB` is 2^20 bytes, here and in job files.
+
+use serde::{Deserialize, Deserializer, de::Error as _};
+
+/// How much memory queries may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum MemoryLimit {
+    /// Share of the machine's memory, 1 to 100.
+    Percent(u64),
+    /// Bytes.
+    Bytes(u64),
+}
+
+impl MemoryLimit {
+    /// The limit in bytes on a machine that has `machine_bytes`.
+    pub(super) fn bytes(self, machine_bytes: u64) -> u64 {
+        match self {
+            Self::Percent(percent) => machine_bytes / 100 * percent,
+            Self::Bytes(bytes) => bytes,
+        }
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let text = text.trim();
+        match text.strip_suffix('%') {
+            Some(percent) => {
+                percent.trim().parse().ok().filter(|percent| (1..=100).contains(percent)).map(Self::Percent)
+            }
+            None => parse_bytes(text).map(Self::Bytes),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for MemoryLimit {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = TextOrNumber::deserialize(deserializer)?.into_text();
+        Self::parse(&text).ok_or_else(|| D::Error::custom(format!("{text} is no size such as 256MB, 2GB or 70%")))
+    }
+}
+
+/// A value that a file may give as a number, and a variable or a flag gives as text.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "a number or a text")]
+enum TextOrNumber {
+    Number(u64),
+    Text(String),
+}
+
+impl TextOrNumber {
+    fn into_text(self) -> String {
+        match self {
+            Self::Number(number) => number.to_string(),
+            Self::Text(text) => text,
+        }
+    }
+}
+
+/// Reads a size.
+pub(super) fn bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    let text = TextOrNumber::deserialize(deserializer)?.into_text();
+    parse_bytes(&text).map(Some).ok_or_else(|| D::Error::custom(format!("{text} is no size such as 256MB or 2GB")))
+}
+
+/// Reads a number of threads.
+pub(super) fn threads<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<usize>, D::Error> {
+    let text = TextOrNumber::deserialize(deserializer)?.into_text();
+    text.trim().parse().map(Some).map_err(|_| D::Error::custom(format!("{text} is no number of threads")))
+}
+
+/// Bytes of a size with or without a unit; `None` if it is none or does not fit.
+fn parse_bytes(text: &str) -> Option<u64> {
+    let text = text.trim();
+    let split = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let shift = match unit.trim().to_ascii_uppercase().as_str() {
+        "" | "B" => 0,
+        "K" | "KB" | "KIB" => 10,
+        "M" | "MB" | "MIB" => 20,
+        "G" | "GB" | "GIB" => 30,
+        "T" | "TB" | "TIB" => 40,
+        _ => return None,
+    };
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    let whole: u64 = whole.parse().ok()?;
+    let fraction_bytes = match fraction.len() {
+        0 if number.contains('.') => return None,
+        0 => 0,
+        digits @ 1..=6 => (fraction.parse::<u64>().ok()? << shift) / 10_u64.pow(u32::try_from(digits).ok()?),
+        _ => return None,
+    };
+    whole.checked_mul(1 << shift)?.checked_add(fraction_bytes)
+}
+
+/// Writes a size as a user would: the largest unit in which it is whole, else MB rounded down.
+pub(super) fn text(bytes: u64) -> String {
+    for (shift, unit) in [(30, "GB"), (20, "MB"), (10, "KB")] {
+        if bytes >= 1 << shift && bytes.is_multiple_of(1 << shift) {
+            return format!("{}{unit}", bytes >> shift);
+        }
+    }
+    if bytes >= 1 << 20 { format!("{}MB", bytes >> 20) } else { bytes.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_powers_of_two_and_case_does_not_matter() {
+        assert_eq!(parse_bytes("256MB"), Some(256 << 20));
+        assert_eq!(parse_bytes("2gib"), Some(2 << 30));
+        assert_eq!(parse_bytes("1.5 GB"), Some(3 << 29));
+        assert_eq!(parse_bytes("1048576"), Some(1 << 20));
+    }
+
+    #[test]
+    fn what_is_no_size_is_refused_and_never_overflows() {
+        for text in ["", "MB", "-1", "1..5GB", "1.GB", "5 apples", "99999999999999TB", "18446744073709551616"] {
+            assert_eq!(parse_bytes(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_percentage_is_a_share_of_the_machine() {
+        assert_eq!(MemoryLimit::parse("70%").map(|limit| limit.bytes(1000)), Some(700));
+        assert_eq!(MemoryLimit::parse("0%"), None);
+        assert_eq!(MemoryLimit::parse("101%"), None);
+    }
+
+    #[test]
+    fn a_size_is_written_in_the_largest_whole_unit() {
+        assert_eq!(text(2 << 30), "2GB");
+        assert_eq!(text(1536 << 20), "1536MB");
+        assert_eq!(text((1 << 30) + 1), "1024MB");
+        assert_eq!(text(100), "100");
+    }
+}
