@@ -10,6 +10,7 @@ import hashlib
 import json
 import sys
 from collections import Counter
+from decimal import Decimal
 from pathlib import Path
 
 import pyarrow
@@ -82,11 +83,22 @@ def songplay_ids(connection):
         texts = [name for name in names if EVENTS[name] == "VARCHAR"]
         numbers = [name for name in names if EVENTS[name] != "VARCHAR"]
         parts = [f"{-1 if play[name] is None else len(play[name])}:{play[name] or ''}" for name in texts]
-        parts += [f"{'' if play[name] is None else play[name]};" for name in numbers]
+        parts += [f"{number_text(play[name])};" for name in numbers]
         event_hash = hashlib.sha256("".join(parts).encode()).hexdigest()
         seen[event_hash] += 1
         ids.append(hashlib.sha256(f"{event_hash}-{seen[event_hash]}".encode()).hexdigest())
     return pyarrow.table({"place": range(1, len(ids) + 1), "songplay_id": ids})
+
+
+def number_text(value):
+    """A number as Spark casts it to text: a double from 10^7 on in scientific notation."""
+    if value is None:
+        return ""
+    if isinstance(value, int) or value == 0 or 1e-3 <= abs(value) < 1e7:
+        return str(value)
+    sign, digits, exponent = Decimal(repr(value)).normalize().as_tuple()
+    first, *rest = map(str, digits)
+    return f"{'-' * sign}{first}.{''.join(rest) or '0'}E{exponent + len(rest)}"
 
 
 def main(raw, folder):
