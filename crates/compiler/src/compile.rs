@@ -17,7 +17,7 @@ use crate::{
     graph::{Order, Reads, order_models},
     layout::{Layout, lay_out},
     manifest::parse_manifest,
-    model::{Draft, Scope, first_mentions, read_model},
+    model::{Draft, Scope, UNKNOWN_TABLE, first_mentions, read_model, wrong_names},
     query::parse_query,
     source::compile_source,
     suggest::closest,
@@ -110,10 +110,12 @@ impl<'l> Compiler<'l> {
         }
         let mut models = Vec::new();
         for draft in ordered.iter().filter_map(|name| drafts.get(name)) {
-            if !self.check_reads(draft.file(), &draft.reads) {
+            let is_complete = self.check_reads(draft.file(), &draft.reads);
+            let scope = Scope { tables: &self.schemas, functions, params };
+            if !is_complete {
+                self.findings.extend(draft.wrong_names(scope));
                 continue;
             }
-            let scope = Scope { tables: &self.schemas, functions, params };
             let (model, findings) = draft.finish(scope);
             self.findings.extend(findings);
             if let Some(model) = model {
@@ -121,10 +123,11 @@ impl<'l> Compiler<'l> {
                 models.push(model);
             }
         }
-        // Models for which there is no order are not resolved, but unknown tables in them are known to be wrong.
+        // Of models for which there is no order just the tables that they name can be judged.
         let ordered: BTreeSet<&TableName> = ordered.iter().collect();
         for (_, draft) in drafts.iter().filter(|(name, _)| !ordered.contains(name)) {
             self.check_reads(draft.file(), &draft.reads);
+            self.findings.extend(draft.invalid_tables());
         }
         models
     }
@@ -156,12 +159,9 @@ impl<'l> Compiler<'l> {
             return Err(vec![error.with_help("leave the header out, or move the file to the folder of a zone")]);
         }
         let query = parse_query(file.path, file.text, range).map_err(|failed| failed.0)?;
-        let invalid = query.invalid_tables();
-        let is_readable = self.check_reads(file, &first_mentions(&query));
-        if !invalid.is_empty() {
-            return Err(invalid);
-        }
-        if !is_readable {
+        if !self.check_reads(file, &first_mentions(&query)) {
+            let findings = wrong_names(&query, Scope { tables: &self.schemas, functions, params });
+            self.findings.extend(findings);
             return Ok(None);
         }
         let (query, warnings) = query.resolve_ad_hoc(&self.schemas, functions, params).map_err(|failed| failed.0)?;
@@ -175,7 +175,7 @@ impl<'l> Compiler<'l> {
         let layout = self.layout;
         for (table, span) in reads {
             if !layout.sources.contains_key(table) && !layout.models.contains_key(table) {
-                let error = file.error("unknown_table", span.clone(), format!("there is no table `{table}`"));
+                let error = file.error(UNKNOWN_TABLE, span.clone(), format!("there is no table `{table}`"));
                 self.findings.push(error.with_help(unknown_table_help(layout, table)));
             }
         }
@@ -184,13 +184,17 @@ impl<'l> Compiler<'l> {
 }
 
 fn unknown_table_help(layout: &Layout<'_>, table: &TableName) -> String {
-    let all: Vec<String> = layout.sources.keys().chain(layout.models.keys()).map(ToString::to_string).collect();
-    let elsewhere = all.iter().find(|other| other.rsplit('.').next() == Some(table.table()));
-    let close = closest(&table.to_string(), all.iter().map(String::as_str)).or(elsewhere.map(String::as_str));
-    match close {
-        Some(close) => format!("did you mean `{close}`?"),
-        None => format!("it would be declared in the file {}/{}.sql", table.zone(), table.table()),
+    let tables = || layout.sources.keys().chain(layout.models.keys());
+    let all: Vec<String> = tables().map(ToString::to_string).collect();
+    if let Some(close) = closest(&table.to_string(), all.iter().map(String::as_str)) {
+        return format!("did you mean `{close}`?");
     }
+    let elsewhere: Vec<String> =
+        tables().filter(|other| other.table() == table.table()).map(|other| format!("`{other}`")).collect();
+    if elsewhere.is_empty() {
+        return format!("it would be declared in the file {}/{}.sql", table.zone(), table.table());
+    }
+    format!("did you mean {}?", elsewhere.join(" or "))
 }
 
 fn cycle_finding(cycle: &[TableName], drafts: &BTreeMap<TableName, Draft<'_>>) -> Option<Diagnostic> {
@@ -207,3 +211,8 @@ fn cycle_finding(cycle: &[TableName], drafts: &BTreeMap<TableName, Draft<'_>>) -
     let error = file.error("cycle", span, format!("models read one another in a cycle: {}", path.join(" -> ")));
     Some(error.with_label(format!("`{first}` reads `{next}` here")).with_help("take one of these reads out"))
 }
+
+#[cfg(test)]
+mod fuzz;
+#[cfg(test)]
+mod tests;

@@ -65,17 +65,9 @@ impl<'a> Sorter<'a> {
             [folder, sub_folder, ..] => {
                 let end = folder.len() + 1 + sub_folder.len();
                 let path = file.path.get(..end).unwrap_or(file.path);
-                self.report_folder(
-                    file,
-                    path,
-                    "deep_folder",
-                    &format!("`{path}/` is a folder inside of a zone"),
-                    || {
-                        format!(
-                            "a job has one level of folders: move its files to `{folder}/`, or to a zone of their own"
-                        )
-                    },
-                );
+                self.report_folder(file, path, "deep_folder", &format!("`{path}/` is a folder below a folder"), || {
+                    format!("a job has one level of folders: move its files to `{folder}/`, or to a zone of their own")
+                });
             }
             [] => {}
         }
@@ -220,7 +212,7 @@ fn name_help(name: &str) -> String {
         .map(|c| if c.is_ascii_lowercase() || c.is_ascii_digit() { c } else { '_' })
         .collect();
     match TableName::new(&changed, "t") {
-        Some(_) if changed != name => format!("{NAME_RULE}: rename it to `{changed}`"),
+        Some(_) if changed != name && name.is_ascii() => format!("{NAME_RULE}: rename it to `{changed}`"),
         _ => NAME_RULE.to_owned(),
     }
 }

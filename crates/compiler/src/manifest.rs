@@ -26,6 +26,8 @@ pub(crate) const BUILT_IN_PARAMS: [(&str, ParamType); 2] =
 /// Names that no parameter may take: built in for every run, or for runs over time ranges.
 const RESERVED_PARAMS: [&str; 4] = ["run_id", "execution_ts", "start_ts", "end_ts"];
 
+const UNKNOWN_PARAM: &str = "unknown_param";
+
 const KEYS: [&str; 4] = ["name", "raw", "lake", "params"];
 
 type Entry<'a> = (&'a str, Range<usize>, &'a Spanned<DeValue<'a>>);
@@ -37,6 +39,8 @@ pub(crate) struct Manifest {
     pub(crate) raw: Option<String>,
     pub(crate) lake: Option<String>,
     declared: BTreeMap<String, Declared>,
+    /// Something is wrong in the file: there may be more parameters than are declared here.
+    is_broken: bool,
 }
 
 #[derive(Debug)]
@@ -56,6 +60,7 @@ pub(crate) fn parse_manifest(file: FileText<'_>) -> (Manifest, Vec<Diagnostic>) 
             reader.findings.push(file.error("toml", span, format!("job.toml is no TOML: {}", error.message())));
         }
     }
+    reader.manifest.is_broken = !reader.findings.is_empty();
     (reader.manifest, reader.findings)
 }
 
@@ -280,6 +285,7 @@ impl Manifest {
                 Ok((name, value)) => {
                     values.insert(name, value);
                 }
+                Err(finding) if finding.code == UNKNOWN_PARAM && self.is_broken => {}
                 Err(finding) => findings.push(finding),
             }
         }
@@ -302,7 +308,7 @@ impl Manifest {
         let declared = self.declared.get_key_value(name);
         let declared = declared.or_else(|| self.declared.iter().find(|(declared, _)| same_name(declared, name)));
         let Some((declared_name, Declared { param_type, .. })) = declared else {
-            let error = argument.error("unknown_param", 0..name.len(), format!("the job has no parameter `{name}`"));
+            let error = argument.error(UNKNOWN_PARAM, 0..name.len(), format!("the job has no parameter `{name}`"));
             let help = did_you_mean(name, self.declared.keys().map(String::as_str));
             return Err(error.with_help_if(help.or_else(|| Some("declare it in [params] of job.toml".to_owned()))));
         };
@@ -366,8 +372,15 @@ mod tests {
     }
 
     #[test]
+    fn overrides_that_do_not_fit_are_told() {
+        let text =
+            "name = \"a\"\n[params]\nmin_length = { type = \"double\" }\nn = { type = \"bigint\", default = 1 }\n";
+        insta::assert_snapshot!(read(text, &[("min_lenght", "1"), ("n", "x"), ("N", "1.5"), ("zzz", "")]).2);
+    }
+
+    #[test]
     fn what_is_wrong_in_a_manifest_is_told_at_its_place() {
-        let report = |text| read(text, &[("min_lenght", "1"), ("n", "x"), ("N", "1.5")]).2;
+        let report = |text| read(text, &[("unknown", "1")]).2;
         insta::assert_snapshot!(
             [
                 "nam = \"x\"\nraw = 5\nlake = \" \"\nrow = \"x\"\n",

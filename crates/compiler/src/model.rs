@@ -21,12 +21,12 @@ use crate::{
     sql_type::{quoted, same_name, type_text},
     suggest::did_you_mean,
     table_schema,
-    text::FileText,
+    text::{FINDINGS_MAX, FileText},
     tokens::Ident,
 };
 
-/// Characters that no column of a Delta table may hold.
-const FORBIDDEN_IN_COLUMNS: [char; 10] = [' ', ',', ';', '{', '}', '(', ')', '\n', '\t', '='];
+/// Code of the finding that the job has no such table.
+pub(crate) const UNKNOWN_TABLE: &str = "unknown_table";
 
 /// A model whose inputs' schemas are not known yet.
 #[derive(Debug)]
@@ -50,7 +50,7 @@ pub(crate) struct Scope<'s> {
     pub(crate) params: &'s BTreeMap<String, ParamType>,
 }
 
-/// Reads the file of one model; `None` if its query or its inputs cannot be understood.
+/// Reads the file of one model; `None` if its query cannot be understood.
 pub(crate) fn read_model<'a>(
     name: &TableName,
     file: FileText<'a>,
@@ -62,14 +62,10 @@ pub(crate) fn read_model<'a>(
     };
     match parse_query(file.path, file.text, parts.query.clone()) {
         Ok(query) => {
-            let invalid = query.invalid_tables();
-            let is_readable = invalid.is_empty();
-            findings.extend(invalid);
             let reads = first_mentions(&query);
             let query_span = trimmed(file.text, parts.query);
             let (header, comment) = (parts.header, parts.comment);
-            let draft = Draft { name: name.clone(), file, header, query, query_span, comment, reads };
-            (is_readable.then_some(draft), findings)
+            (Some(Draft { name: name.clone(), file, header, query, query_span, comment, reads }), findings)
         }
         Err(failed) => {
             findings.extend(failed.0);
@@ -90,9 +86,27 @@ pub(crate) fn first_mentions(query: &ParsedQuery) -> BTreeMap<TableName, Range<u
     mentions
 }
 
+/// What is wrong with the names in a query although not all of its inputs are known: these have been reported, or follow
+/// from an error in another file.
+pub(crate) fn wrong_names(query: &ParsedQuery, scope: Scope<'_>) -> Vec<Diagnostic> {
+    let resolved = query.resolve(scope.tables, scope.functions, scope.params);
+    let findings = resolved.err().map_or_else(Vec::new, |failed| failed.0);
+    findings.into_iter().filter(|finding| finding.code != UNKNOWN_TABLE).collect()
+}
+
 impl<'a> Draft<'a> {
     pub(crate) fn file(&self) -> FileText<'a> {
         self.file
+    }
+
+    /// What is wrong with the tables that the query names, if nothing else can be known.
+    pub(crate) fn invalid_tables(&self) -> Vec<Diagnostic> {
+        self.query.invalid_tables()
+    }
+
+    /// What is wrong with the names in the query although not all of its inputs are known.
+    pub(crate) fn wrong_names(&self, scope: Scope<'_>) -> Vec<Diagnostic> {
+        wrong_names(&self.query, scope)
     }
 
     /// Resolves the query and checks the header against its output; `None` if there is an error.
@@ -111,7 +125,6 @@ impl<'a> Draft<'a> {
             }
         };
         let warnings = findings.len();
-        findings.extend(self.check_names(&schema));
         findings.extend(self.check_view());
         let partitioned_by = self.columns_of(&schema, "partitioned_by", &self.header.partitioned_by, &mut findings);
         let clustered_by = self.columns_of(&schema, "clustered_by", &self.header.clustered_by, &mut findings);
@@ -164,7 +177,7 @@ impl<'a> Draft<'a> {
     /// Spells columns as the schema does; those that it lacks are findings.
     fn columns_of(&self, schema: &Schema, key: &str, columns: &[Ident], findings: &mut Vec<Diagnostic>) -> Vec<String> {
         let mut found = Vec::with_capacity(columns.len());
-        for column in columns {
+        for column in columns.iter().take(FINDINGS_MAX) {
             if let Some(field) = schema.fields().iter().find(|field| same_name(field.name(), &column.name)) {
                 found.push(field.name().clone());
             } else {
@@ -175,20 +188,6 @@ impl<'a> Draft<'a> {
             }
         }
         found
-    }
-
-    fn check_names(&self, schema: &Schema) -> Vec<Diagnostic> {
-        let bad = schema.fields().iter().filter(|field| {
-            field.name().is_empty()
-                || field.name().contains(FORBIDDEN_IN_COLUMNS)
-                || field.name().contains(char::is_control)
-        });
-        bad.map(|field| {
-            let message = format!("column `{}` cannot be stored under this name", field.name().escape_debug());
-            let error = self.file.error("column_name", self.query_span.clone(), message);
-            error.with_help("give it a name without blanks and any of , ; { } ( ) = with AS")
-        })
-        .collect()
     }
 
     fn check_view(&self) -> Vec<Diagnostic> {
@@ -248,6 +247,9 @@ impl<'a> Draft<'a> {
     fn check_contract(&self, contract: &Contract, schema: &Schema) -> Vec<Diagnostic> {
         let mut findings = Vec::new();
         for (ident, declared) in &contract.columns {
+            if findings.len() >= FINDINGS_MAX {
+                return findings;
+            }
             let field = schema.fields().iter().find(|field| same_name(field.name(), &ident.name));
             let Some(field) = field else {
                 let message = format!("the query gives no column `{}`", ident.name);

@@ -126,3 +126,80 @@ fn matches_glob(pattern: &str, name: &str) -> bool {
     }
     rest.ends_with(last)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{compile, folder};
+
+    fn job() -> Job {
+        let source = "CREATE EXTERNAL TABLE raw.events (a INT) STORED AS JSON LOCATION 'x'";
+        compile(&folder(&[
+            ("raw/events.sql", source),
+            ("staging/events.sql", "MODEL (tags (Daily));\nSELECT a FROM raw.events"),
+            ("staging/other.sql", "SELECT 1 AS a"),
+            ("curated/users.sql", "MODEL (tags (daily, big));\nSELECT a FROM staging.events"),
+            ("curated/top.sql", "SELECT a FROM curated.users"),
+        ]))
+        .unwrap()
+    }
+
+    fn selected(select: &[&str], exclude: &[&str]) -> String {
+        let texts = |patterns: &[&str]| patterns.iter().map(|pattern| (*pattern).to_owned()).collect::<Vec<_>>();
+        match select_models(&job(), &texts(select), &texts(exclude)) {
+            Ok(models) => models.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
+            Err(error) => format!("{:?}: {error}: {}", error.kind(), error.hint().unwrap_or_default()),
+        }
+    }
+
+    #[test]
+    fn patterns_name_models_and_what_is_up_and_downstream() {
+        for (select, exclude, models) in [
+            (&[][..], &[][..], "curated.top curated.users staging.events staging.other"),
+            (&["Curated.Users"], &[], "curated.users"),
+            (&["+curated.users"], &[], "curated.users staging.events"),
+            (&["curated.users+"], &[], "curated.top curated.users"),
+            (&["+curated.users+"], &[], "curated.top curated.users staging.events"),
+            (&["raw.events+"], &[], "curated.top curated.users staging.events"),
+            (&["tag:DAILY"], &[], "curated.users staging.events"),
+            (&["tag:big+"], &[], "curated.top curated.users"),
+            (&["*.events", "curated.t*p"], &[], "curated.top staging.events"),
+            (&["curated.top staging.other"], &[], "curated.top staging.other"),
+            (&["curated.*"], &["tag:daily"], "curated.top"),
+            (&[], &["+curated.users", "staging.other"], "curated.top"),
+        ] {
+            assert_eq!(selected(select, exclude), models, "{select:?} {exclude:?}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_that_names_no_model_is_refused_with_what_was_meant() {
+        for (select, exclude, hint) in [
+            (&["curated.usres"][..], &[][..], "did you mean `curated.users`?"),
+            (&["users"], &[], "did you mean `curated.users`?"),
+            (&["tag:dayly"], &[], "did you mean `tag:Daily`?"),
+            (&["nothing.*"], &[], "patterns are zone.table, zone.*, tag:name, with + before or after"),
+            (&["raw.events"], &[], "`raw.events+` names all models that read it"),
+            (&["curated.top"], &["curated.*"], "see the job's models with `lakewright plan`"),
+            (&[], &["curatd.top"], "did you mean `curated.top`?"),
+            (&[" "], &[], "see the job's models with `lakewright plan`"),
+            (&["+"], &[], "patterns are zone.table, zone.*, tag:name, with + before or after"),
+        ] {
+            let found = selected(select, exclude);
+            assert!(found.starts_with("Invalid: ") && found.ends_with(hint), "{select:?}: {found}");
+        }
+    }
+
+    #[test]
+    fn a_star_stands_for_any_part_of_a_name() {
+        for (pattern, name, matches) in [
+            ("*", "a.b", true),
+            ("a*a", "a", false),
+            ("a*b*c", "a.xb.c", true),
+            ("", "a", false),
+            ("*b", "a.bc", false),
+        ] {
+            assert_eq!(matches_glob(pattern, name), matches, "{pattern} {name}");
+        }
+    }
+}

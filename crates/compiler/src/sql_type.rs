@@ -4,7 +4,10 @@
 //!
 //! Invariant: two spellings of one type have one canonical text and one Arrow type, and that is a stored type.
 
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    sync::Arc,
+};
 
 use datafusion::{
     arrow::datatypes::{DataType, Field, Fields, TimeUnit},
@@ -61,9 +64,9 @@ fn parse_nested(cursor: &mut Cursor<'_>, depth: usize) -> Result<SqlType, Diagno
         let message = format!("types are nested deeper than {DEPTH_MAX} levels");
         return Err(cursor.file().error("type", cursor.span(), message));
     }
-    let quoted = matches!(cursor.peek(), Some(Token::Word(word)) if word.quote_style.is_some());
+    let is_quoted = matches!(cursor.peek(), Some(Token::Word(word)) if word.quote_style.is_some());
     let name = cursor.ident("a type")?;
-    let upper = if quoted { String::new() } else { name.name.to_ascii_uppercase() };
+    let upper = if is_quoted { String::new() } else { name.name.to_ascii_uppercase() };
     let found = match upper.as_str() {
         "BOOLEAN" | "BOOL" => SqlType::plain("BOOLEAN", DataType::Boolean),
         "INT" | "INTEGER" => SqlType::plain("INT", DataType::Int32),
@@ -81,7 +84,7 @@ fn parse_nested(cursor: &mut Cursor<'_>, depth: usize) -> Result<SqlType, Diagno
         "STRUCT" => return parse_struct(cursor, depth),
         "ARRAY" => return parse_array(cursor, depth),
         "MAP" => return parse_map(cursor, depth),
-        _ => return Err(unknown_type(cursor, &name)),
+        _ => return Err(unknown_type(cursor, &name, is_quoted)),
     };
     refuse_suffix(cursor, &name, &found)?;
     Ok(found)
@@ -107,8 +110,11 @@ fn refuse_suffix(cursor: &Cursor<'_>, name: &Ident, found: &SqlType) -> Result<(
         .with_help(help))
 }
 
-fn unknown_type(cursor: &Cursor<'_>, name: &Ident) -> Diagnostic {
+fn unknown_type(cursor: &Cursor<'_>, name: &Ident, is_quoted: bool) -> Diagnostic {
     let error = cursor.file().error("unknown_type", name.span.clone(), format!("there is no type `{}`", name.name));
+    if is_quoted {
+        return error.with_help("types stand without quotes");
+    }
     let help = match name.name.to_ascii_uppercase().as_str() {
         "TINYINT" | "BYTE" | "SMALLINT" | "SHORT" | "INT4" | "INT2" | "MEDIUMINT" => "write INT",
         "INT8" | "UINT" | "UNSIGNED" | "INT64" => "write BIGINT",
@@ -166,12 +172,13 @@ fn parse_struct(cursor: &mut Cursor<'_>, depth: usize) -> Result<SqlType, Diagno
     }
     cursor.expect(&Token::Lt, "after STRUCT")?;
     let mut fields: Vec<Field> = Vec::new();
+    let mut names = Names::default();
     let mut texts = Vec::new();
     loop {
         let name = cursor.ident("a field's name")?;
-        if let Some(other) = fields.iter().find(|field| same_name(field.name(), &name.name)) {
+        if let Some(other) = names.insert(&name) {
             let message = format!("two fields of the STRUCT are named `{}`", name.name);
-            let help = format!("names are compared without regard to case: `{}` is there already", other.name());
+            let help = format!("names are compared without regard to case: `{}` is there already", other.name);
             return Err(cursor.file().error("duplicate_column", name.span, message).with_help(help));
         }
         cursor.eat(&Token::Colon);
@@ -247,6 +254,23 @@ pub(crate) fn type_text(data_type: &DataType) -> String {
             other => format!("MAP<{other}>"),
         },
         other => other.to_string(),
+    }
+}
+
+/// Names that have been given, compared as identifiers are.
+#[derive(Debug, Default)]
+pub(crate) struct Names(BTreeMap<String, Ident>);
+
+impl Names {
+    /// Adds a name; gives the first of the same if there is one.
+    pub(crate) fn insert(&mut self, ident: &Ident) -> Option<&Ident> {
+        match self.0.entry(ident.name.to_lowercase()) {
+            Entry::Occupied(first) => Some(first.into_mut()),
+            Entry::Vacant(place) => {
+                place.insert(ident.clone());
+                None
+            }
+        }
     }
 }
 

@@ -9,6 +9,10 @@ use std::ops::Range;
 
 use crate::{Diagnostic, Severity};
 
+/// Findings of one list in one file beyond which the rest of the list is not looked at: nobody reads more, and a place
+/// takes time in the size of the file.
+pub(crate) const FINDINGS_MAX: usize = 100;
+
 /// A file of the job folder, or an ad-hoc query.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct FileText<'a> {

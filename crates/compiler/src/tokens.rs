@@ -155,7 +155,12 @@ impl<'t> Cursor<'t> {
 
     /// The place of the next token; empty at the end.
     pub(crate) fn span(&self) -> Range<usize> {
-        self.tokens.get(self.position).map_or(self.end..self.end, |token| token.span.clone())
+        self.span_at(0)
+    }
+
+    /// The place of the next token but `distance`; empty at the end.
+    pub(crate) fn span_at(&self, distance: usize) -> Range<usize> {
+        self.tokens.get(self.position + distance).map_or(self.end..self.end, |token| token.span.clone())
     }
 
     /// Where the token before the next one ends.

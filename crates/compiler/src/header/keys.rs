@@ -9,8 +9,9 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 use super::{kind::parse_kind, rules};
 use crate::{
     Diagnostic,
-    sql_type::{SqlType, parse_type, same_name},
+    sql_type::{Names, SqlType, parse_type},
     suggest::did_you_mean,
+    text::FINDINGS_MAX,
     tokens::{Cursor, Ident, Nesting},
 };
 
@@ -118,13 +119,22 @@ impl Parser<'_, '_> {
             }
             let from = self.cursor.position();
             if let Err(finding) = self.entry() {
-                self.findings.push(finding);
+                self.report(finding)?;
                 self.cursor.skip_item(from, Nesting::Expressions);
             }
             if !self.cursor.eat(&Token::Comma) {
                 return self.cursor.expect(&Token::RParen, "after the keys of the MODEL header");
             }
         }
+    }
+
+    /// Adds a finding; the one too many ends the header.
+    fn report(&mut self, finding: Diagnostic) -> Result<(), Diagnostic> {
+        if self.findings.len() >= FINDINGS_MAX {
+            return Err(finding);
+        }
+        self.findings.push(finding);
+        Ok(())
     }
 
     fn entry(&mut self) -> Result<(), Diagnostic> {
@@ -186,10 +196,11 @@ impl Parser<'_, '_> {
 
     fn distinct_columns(&mut self) -> Result<Vec<Ident>, Diagnostic> {
         let columns = column_list(self.cursor)?;
-        for (index, column) in columns.iter().enumerate() {
-            if columns.iter().take(index).any(|other| same_name(&other.name, &column.name)) {
+        let mut names = Names::default();
+        for column in &columns {
+            if names.insert(column).is_some() {
                 let message = format!("column `{}` is named twice", column.name);
-                self.findings.push(self.cursor.file().error("duplicate_column", column.span.clone(), message));
+                self.report(self.cursor.file().error("duplicate_column", column.span.clone(), message))?;
             }
         }
         Ok(columns)
@@ -198,16 +209,17 @@ impl Parser<'_, '_> {
     fn contract(&mut self) -> Result<Vec<(Ident, SqlType)>, Diagnostic> {
         self.cursor.expect(&Token::LParen, "after `columns`")?;
         let mut columns: Vec<(Ident, SqlType)> = Vec::new();
+        let mut names = Names::default();
         loop {
             let from = self.cursor.position();
             match self.contract_column() {
-                Ok((name, _)) if columns.iter().any(|(other, _)| same_name(&other.name, &name.name)) => {
+                Ok((name, _)) if names.insert(&name).is_some() => {
                     let message = format!("column `{}` is named twice", name.name);
-                    self.findings.push(self.cursor.file().error("duplicate_column", name.span, message));
+                    self.report(self.cursor.file().error("duplicate_column", name.span, message))?;
                 }
                 Ok(column) => columns.push(column),
                 Err(finding) => {
-                    self.findings.push(finding);
+                    self.report(finding)?;
                     self.cursor.skip_item(from, Nesting::Angles);
                 }
             }
@@ -227,7 +239,7 @@ impl Parser<'_, '_> {
             self.cursor.expect_word("NULL", "after NOT")?;
             let span = start..self.cursor.end_of_previous();
             let finding = self.cursor.file().error("unsupported", span, "NOT NULL is not supported yet");
-            self.findings.push(finding.with_help("leave it out, or filter in the query"));
+            self.report(finding.with_help("leave it out, or filter in the query"))?;
         }
         match self.cursor.peek() {
             Some(Token::Comma | Token::RParen) => Ok((name, column_type)),

@@ -8,6 +8,7 @@ use super::keys::{KindName, column_list};
 use crate::{
     Diagnostic,
     suggest::did_you_mean,
+    text::FINDINGS_MAX,
     tokens::{Cursor, Nesting},
 };
 
@@ -72,10 +73,13 @@ fn parse_settings(
         let from = cursor.position();
         match parse_setting(cursor, kind, known) {
             Ok((name, span)) if given.contains(&name) => {
-                findings.push(cursor.file().error("duplicate_key", span, format!("`{name}` is given twice")));
+                return Err(cursor.file().error("duplicate_key", span, format!("`{name}` is given twice")));
             }
             Ok((name, _)) => given.push(name),
             Err(finding) => {
+                if findings.len() >= FINDINGS_MAX {
+                    return Err(finding);
+                }
                 findings.push(finding);
                 cursor.skip_item(from, Nesting::Expressions);
             }

@@ -61,8 +61,8 @@ pub(crate) fn split_model(file: FileText<'_>, audits: &[&str]) -> (Option<ModelF
         let comment = comment_above(&tokens, index);
         return (header.map(|header| ModelFile { header, query: whole, comment }), findings);
     }
-    let misplaced = tokens.iter().filter(|token| header_in_comment(token).is_some()).map(|token| {
-        let message = "this MODEL header is not read: it is not in the file's first block comment";
+    let misplaced = tokens.iter().filter(|token| mentions_header(token)).map(|token| {
+        let message = "this MODEL header is not read: it does not begin the file's first block comment";
         file.warning("misplaced_header", token.span.clone(), message).with_help("move it to the top of the file")
     });
     let comment = first.and_then(|first| comment_above(&tokens, first));
@@ -77,11 +77,19 @@ fn begins_header(tokens: &[SpannedToken], first: usize) -> bool {
 /// The range inside of a block comment that holds a header.
 fn header_in_comment(token: &SpannedToken) -> Option<Range<usize>> {
     const MARK: usize = "/*".len();
-    let text = token.block_comment()?.trim_start();
-    let keyword = text.get(.."MODEL".len())?;
-    let rest = text.get("MODEL".len()..)?;
-    let is_header = keyword.eq_ignore_ascii_case("MODEL") && rest.trim_start().starts_with('(');
-    is_header.then(|| token.span.start + MARK..token.span.end - MARK)
+    is_header(token.block_comment()?).then(|| token.span.start + MARK..token.span.end - MARK)
+}
+
+/// Whether a line of a block comment looks like the beginning of a header.
+fn mentions_header(token: &SpannedToken) -> bool {
+    token.block_comment().is_some_and(|comment| comment.lines().any(is_header))
+}
+
+fn is_header(text: &str) -> bool {
+    let text = text.trim_start();
+    let (keyword, rest) = (text.get(.."MODEL".len()), text.get("MODEL".len()..));
+    keyword.is_some_and(|keyword| keyword.eq_ignore_ascii_case("MODEL"))
+        && rest.is_some_and(|rest| rest.trim_start().starts_with('('))
 }
 
 fn parse_commented_header(

@@ -6,7 +6,9 @@ use datafusion::sql::sqlparser::{dialect::GenericDialect, parser::Parser, tokeni
 
 use crate::{
     Diagnostic,
+    sql_type::Names,
     suggest::did_you_mean,
+    text::FINDINGS_MAX,
     tokens::{Cursor, Nesting},
 };
 
@@ -24,7 +26,7 @@ const ON_VIOLATION: [&str; 4] = ["WARN", "DROP", "QUARANTINE", "FAIL"];
 
 /// Checks `(name (expr) [ON VIOLATION ..], ..)`.
 pub(super) fn check_expect(cursor: &mut Cursor<'_>, findings: &mut Vec<Diagnostic>) -> Result<(), Diagnostic> {
-    let mut names: Vec<String> = Vec::new();
+    let mut names = Names::default();
     check_list(cursor, findings, "expect", |cursor| {
         let name = cursor.ident("the name of a rule")?;
         cursor.expect(&Token::LParen, "and the rule after its name")?;
@@ -38,11 +40,10 @@ pub(super) fn check_expect(cursor: &mut Cursor<'_>, findings: &mut Vec<Diagnosti
                 return Err(error.with_help_if(did_you_mean(&action.name, ON_VIOLATION)));
             }
         }
-        if names.iter().any(|other| other.eq_ignore_ascii_case(&name.name)) {
+        if names.insert(&name).is_some() {
             let message = format!("two rules are named `{}`", name.name);
             return Err(cursor.file().error("duplicate_name", name.span, message));
         }
-        names.push(name.name.clone());
         check_expression(cursor, &name.name, range)
     })
 }
@@ -132,6 +133,9 @@ fn check_list<'t>(
         }
         let from = cursor.position();
         if let Err(finding) = check(cursor) {
+            if findings.len() >= FINDINGS_MAX {
+                return Err(finding);
+            }
             findings.push(finding);
             cursor.skip_item(from, Nesting::Expressions);
         }

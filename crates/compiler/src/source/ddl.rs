@@ -13,6 +13,7 @@ use super::options::RawOption;
 use crate::{
     Diagnostic, TableName,
     sql_type::{SqlType, parse_type},
+    text::FINDINGS_MAX,
     tokens::{Cursor, Ident, Nesting},
 };
 
@@ -32,7 +33,10 @@ pub(super) struct Ddl {
 pub(super) fn parse_ddl(cursor: &mut Cursor<'_>, name: &TableName) -> (Ddl, Vec<Diagnostic>) {
     let mut parser = Parser { cursor, ddl: Ddl::default(), findings: Vec::new(), is_external: false, format: None };
     if let Err(finding) = parser.statement(name) {
-        parser.findings.push(finding);
+        // What stands in the way is often the first thing that is wrong, and has its finding.
+        if parser.findings.is_empty() || !parser.cursor.is_at_end() {
+            parser.findings.push(finding);
+        }
     }
     (parser.ddl, parser.findings)
 }
@@ -132,7 +136,7 @@ impl Parser<'_, '_> {
             match self.column() {
                 Ok(column) => self.ddl.columns.push(column),
                 Err(finding) => {
-                    self.findings.push(finding);
+                    self.report(finding)?;
                     self.cursor.skip_item(from, Nesting::Angles);
                 }
             }
@@ -170,6 +174,15 @@ impl Parser<'_, '_> {
         Ok((name, column_type))
     }
 
+    /// Adds a finding; the one too many ends the statement.
+    fn report(&mut self, finding: Diagnostic) -> Result<(), Diagnostic> {
+        if self.findings.len() >= FINDINGS_MAX {
+            return Err(finding);
+        }
+        self.findings.push(finding);
+        Ok(())
+    }
+
     fn clause(&mut self) -> Result<(), Diagnostic> {
         let cursor = &mut *self.cursor;
         let start = cursor.span().start;
@@ -183,16 +196,14 @@ impl Parser<'_, '_> {
         }
         if cursor.eat_word("LOCATION") {
             let (location, span) = cursor.text("the LOCATION, a text")?;
-            self.set_location(location, span);
-            return Ok(());
+            return self.set_location(location, span);
         }
         if cursor.is_word("OPTIONS") && cursor.peek_at(1) == Some(&Token::LParen) {
             cursor.advance();
             cursor.advance();
             return self.options();
         }
-        self.unknown_clause();
-        Ok(())
+        self.unknown_clause()
     }
 
     fn format_clause(&mut self, start: usize, clause: &str) -> Result<(), Diagnostic> {
@@ -200,7 +211,7 @@ impl Parser<'_, '_> {
         let file = self.cursor.file();
         let span = start..format.span.end;
         if self.format.is_some() {
-            self.findings.push(file.error("duplicate_clause", span.clone(), "the format is given twice"));
+            self.report(file.error("duplicate_clause", span.clone(), "the format is given twice"))?;
         }
         self.format = Some(span.clone());
         if !format.name.eq_ignore_ascii_case("json") {
@@ -210,7 +221,7 @@ impl Parser<'_, '_> {
                 _ => "only JSON sources are supported: convert the data to one JSON object a line".to_owned(),
             };
             let message = format!("a source cannot be read as {}", format.name.to_ascii_uppercase());
-            self.findings.push(file.error("unsupported_format", format.span, message).with_help(help));
+            self.report(file.error("unsupported_format", format.span, message).with_help(help))?;
         }
         if self.is_external != (clause == "STORED AS") {
             let (right, wrong) =
@@ -225,12 +236,12 @@ impl Parser<'_, '_> {
         Ok(())
     }
 
-    fn set_location(&mut self, location: String, span: Range<usize>) {
+    fn set_location(&mut self, location: String, span: Range<usize>) -> Result<(), Diagnostic> {
         if self.ddl.location.is_some() {
-            self.findings.push(self.cursor.file().error("duplicate_clause", span, "the location is given twice"));
-        } else {
-            self.ddl.location = Some((location, span));
+            return self.report(self.cursor.file().error("duplicate_clause", span, "the location is given twice"));
         }
+        self.ddl.location = Some((location, span));
+        Ok(())
     }
 
     fn options(&mut self) -> Result<(), Diagnostic> {
@@ -242,11 +253,11 @@ impl Parser<'_, '_> {
             match option(self.cursor) {
                 // Spark writes the location as an option.
                 Ok(option) if !self.is_external && option.key.eq_ignore_ascii_case("path") => {
-                    self.set_location(option.value, option.value_span);
+                    self.set_location(option.value, option.value_span)?;
                 }
                 Ok(option) => self.ddl.options.push(option),
                 Err(finding) => {
-                    self.findings.push(finding);
+                    self.report(finding)?;
                     self.cursor.skip_item(from, Nesting::Expressions);
                 }
             }
@@ -258,25 +269,28 @@ impl Parser<'_, '_> {
     }
 
     /// Reports a clause that a source does not have, and goes on to the next one that it may have.
-    fn unknown_clause(&mut self) {
+    fn unknown_clause(&mut self) -> Result<(), Diagnostic> {
         let cursor = &mut *self.cursor;
         let phrase = TABLE_CLAUSES.iter().find(|(phrase, _)| is_phrase(cursor, phrase));
-        self.findings.push(match phrase {
+        let finding = match phrase {
             Some((phrase, help)) => unknown_clause(cursor, phrase).with_help(*help),
             None => cursor.expected("STORED AS, USING, LOCATION, OPTIONS or `;`"),
-        });
+        };
+        self.report(finding)?;
+        let cursor = &mut *self.cursor;
         let mut depth = 0_usize;
         cursor.advance();
         while let Some(token) = cursor.peek() {
             match token {
                 Token::LParen => depth += 1,
                 Token::RParen => depth = depth.saturating_sub(1),
-                Token::SemiColon => return,
-                Token::Word(_) if depth == 0 && CLAUSES.iter().any(|phrase| is_phrase(cursor, phrase)) => return,
+                Token::SemiColon => break,
+                Token::Word(_) if depth == 0 && CLAUSES.iter().any(|phrase| is_phrase(cursor, phrase)) => break,
                 _ => {}
             }
             cursor.advance();
         }
+        Ok(())
     }
 }
 
@@ -328,7 +342,9 @@ fn is_phrase(cursor: &Cursor<'_>, phrase: &str) -> bool {
 }
 
 fn unknown_clause(cursor: &Cursor<'_>, phrase: &str) -> Diagnostic {
-    cursor.file().error("unknown_clause", cursor.span(), format!("a source has no clause {phrase}"))
+    let words = phrase.split(' ').count();
+    let span = cursor.span().start..cursor.span_at(words.saturating_sub(1)).end;
+    cursor.file().error("unknown_clause", span, format!("a source has no clause {phrase}"))
 }
 
 fn take_unknown_phrase(cursor: &mut Cursor<'_>, phrase: &str) -> Diagnostic {

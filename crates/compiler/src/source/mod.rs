@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::{Field, Schema};
+use datafusion::arrow::datatypes::{Field, Fields, Schema};
 
 use self::{
     ddl::{Ddl, parse_ddl},
@@ -13,8 +13,9 @@ use self::{
 };
 use crate::{
     Column, Diagnostic, Source, TableName,
-    sql_type::{quoted, same_name},
-    text::{FileText, line_and_column},
+    sql_type::{Names, quoted, same_name},
+    table_schema,
+    text::{FINDINGS_MAX, FileText, line_and_column},
     tokens::{Cursor, comment_above, lex, text_range},
 };
 
@@ -48,13 +49,22 @@ pub(crate) fn compile_source(name: &TableName, file: FileText<'_>) -> (Option<So
         _ => return (None, findings),
     };
     let description = tokens.iter().position(|token| !token.is_blank()).and_then(|first| comment_above(&tokens, first));
-    let fields: Vec<Field> =
+    let fields: Fields =
         ddl.columns.iter().map(|(name, column)| Field::new(&name.name, column.data_type.clone(), true)).collect();
+    // Every type that can be declared has a stored type; the table of types decides how its parts are named.
+    let schema = match table_schema(&Arc::new(Schema::new(fields))) {
+        Ok(schema) => schema,
+        Err((column, error)) => {
+            let message = format!("column `{column}` of type {} cannot be stored", error.data_type);
+            findings.push(file.error("column_type", ddl.name_span, message).with_help(error.reason));
+            return (None, findings);
+        }
+    };
     let columns: Vec<Column> =
         ddl.columns.into_iter().map(|(name, column)| Column { name: name.name, sql_type: column.canonical }).collect();
     let source = Source {
         name: name.clone(),
-        schema: Arc::new(Schema::new(fields)),
+        schema,
         canonical: canonical(name, &columns, &location, &options),
         columns,
         location,
@@ -67,9 +77,13 @@ pub(crate) fn compile_source(name: &TableName, file: FileText<'_>) -> (Option<So
 
 fn check_columns(file: FileText<'_>, ddl: &Ddl, options: &Options) -> Vec<Diagnostic> {
     let mut findings = Vec::new();
-    for (index, (column, _)) in ddl.columns.iter().enumerate() {
+    let mut names = Names::default();
+    for (column, _) in &ddl.columns {
+        if findings.len() >= FINDINGS_MAX {
+            break;
+        }
         let name = &column.name;
-        if let Some((first, _)) = ddl.columns.iter().take(index).find(|(first, _)| same_name(&first.name, name)) {
+        if let Some(first) = names.insert(column) {
             let (line, _) = line_and_column(file.text, first.span.start);
             let error =
                 file.error("duplicate_column", column.span.clone(), format!("column `{name}` is declared twice"));

@@ -4,7 +4,12 @@
 
 use std::ops::Range;
 
-use crate::{Diagnostic, JsonMode, SourceOptions, sql_type::same_name, suggest::did_you_mean, text::FileText};
+use crate::{
+    Diagnostic, JsonMode, SourceOptions,
+    sql_type::same_name,
+    suggest::did_you_mean,
+    text::{FINDINGS_MAX, FileText},
+};
 
 const NAMES: [&str; 9] = [
     "mode",
@@ -57,16 +62,21 @@ pub(super) fn check_options(file: FileText<'_>, written: &[RawOption]) -> (Optio
         compression: "auto",
     };
     let mut findings = Vec::new();
-    for (index, option) in written.iter().enumerate() {
+    let mut seen = Vec::new();
+    for option in written {
+        if findings.len() >= FINDINGS_MAX {
+            break;
+        }
         let Some(name) = NAMES.into_iter().find(|name| same_name(name, &option.key)) else {
             findings.push(unknown(file, option));
             continue;
         };
-        if written.iter().take(index).any(|other| same_name(&other.key, name)) {
+        if seen.contains(&name) {
             let message = format!("option `{name}` is given twice");
             findings.push(file.error("duplicate_option", option.key_span.clone(), message));
             continue;
         }
+        seen.push(name);
         match check_option(&mut checked, name, &option.value) {
             Verdict::Built => {}
             Verdict::NotBuilt => {
