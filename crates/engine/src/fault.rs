@@ -45,17 +45,6 @@ pub(crate) fn from_store(error: object_store::Error, tried: &str) -> Error {
     disk_error(store_kind(&error), tried).with_source(error)
 }
 
-/// An operating system's error, or a store's that came as one, told as what was tried.
-pub(crate) fn from_io(error: io::Error, tried: &str) -> Error {
-    match error.downcast::<object_store::Error>() {
-        Ok(inner) => from_store(inner, tried),
-        Err(error) => {
-            let kind = find_io(&error).map_or_else(|| io_kind(&error), io_kind);
-            disk_error(kind, tried).with_source(error)
-        }
-    }
-}
-
 /// A task of the query that did not end by itself.
 pub(crate) fn from_join(error: JoinError) -> Error {
     let kind = if error.is_cancelled() { ErrorKind::Cancelled } else { ErrorKind::Internal };

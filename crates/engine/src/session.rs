@@ -9,7 +9,7 @@
 use std::{fmt, num::NonZeroUsize, path::PathBuf, sync::Arc};
 
 use datafusion::{
-    catalog::MemoryCatalogProviderList,
+    catalog::{CatalogProviderList, MemoryCatalogProvider, MemoryCatalogProviderList},
     common::config::SpillCompression,
     execution::{
         FunctionRegistry, SessionState, SessionStateBuilder,
@@ -80,8 +80,11 @@ impl Engine {
 
     /// A new session with an empty catalog and identifier normalization off.
     pub fn session(&self) -> SessionContext {
+        let catalogs = MemoryCatalogProviderList::new();
+        let name = &self.template.config_options().catalog.default_catalog;
+        catalogs.register_catalog(name.clone(), Arc::new(MemoryCatalogProvider::new()));
         let state = SessionStateBuilder::new_from_existing(self.template.as_ref().clone())
-            .with_catalog_list(Arc::new(MemoryCatalogProviderList::new()))
+            .with_catalog_list(Arc::new(catalogs))
             .build();
         SessionContext::new_with_state(state)
     }
@@ -110,7 +113,13 @@ fn build_runtime(settings: &EngineSettings) -> datafusion::error::Result<Arc<Run
     RuntimeEnvBuilder::new()
         .with_memory_pool(Arc::new(TrackConsumersPool::new(pool, CONSUMERS_NAMED)))
         .with_disk_manager_builder(disk)
+        .with_metadata_cache_limit(footer_cache_bytes(settings.memory_limit_bytes))
         .build_arc()
+}
+
+/// Footers of data files that are kept between steps: DataFusion's 50 MiB, or a 16th of the pool's size beside it.
+fn footer_cache_bytes(memory_limit_bytes: u64) -> usize {
+    usize::try_from((memory_limit_bytes / 16).min(50 << 20)).unwrap_or(usize::MAX)
 }
 
 /// The one table of settings.

@@ -5,6 +5,7 @@
 //!
 //! Invariant: a query reads exactly what was registered. Nothing is listed, and no object is asked for that is not named.
 
+mod parquet;
 mod prune;
 mod raw;
 mod table;

@@ -54,7 +54,8 @@ fn column_statistics(bounds: &ColumnBounds, data_type: &DataType) -> ColumnStati
 }
 
 fn partition_statistics(value: &ScalarValue, rows: usize) -> ColumnStatistics {
-    let exact = || if value.is_null() { Precision::Absent } else { Precision::Exact(value.clone()) };
+    // A file without rows has its directory's value in no row.
+    let exact = || if value.is_null() || rows == 0 { Precision::Absent } else { Precision::Exact(value.clone()) };
     ColumnStatistics {
         null_count: Precision::Exact(if value.is_null() { rows } else { 0 }),
         min_value: exact(),

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use datafusion::{
     arrow::{
-        array::{Array, ArrayRef, StringArray},
+        array::{ArrayRef, StringArray},
         compute::{CastOptions, cast_with_options},
         datatypes::{Schema, SchemaRef},
     },
@@ -33,6 +33,7 @@ use object_store::ObjectMeta;
 
 use super::{
     TableScan,
+    parquet::NamedReaders,
     prune::{file_statistics, keep_files},
 };
 use crate::fault;
@@ -118,7 +119,7 @@ impl TableProvider for FileTable {
         );
         let source = ParquetSource::new(self.scan_schema.clone())
             .with_table_parquet_options(options)
-            .with_parquet_file_reader_factory(Arc::new(reader));
+            .with_parquet_file_reader_factory(Arc::new(NamedReaders(reader)));
 
         let groups = group_by_size(files, state.config_options().execution.target_partitions);
         let groups = groups.into_iter().map(|group| self.with_statistics(group)).collect::<PlanResult<Vec<_>>>()?;
@@ -179,9 +180,7 @@ fn partition_values(schema: &TableSchema, files: &[DataFile]) -> Result<Vec<Arra
         let values = cast_with_options(&texts, field.data_type(), &options).map_err(|error| {
             Error::new(ErrorKind::Corrupt, "a partition value is not of its column's type").with_source(error)
         });
-        let values = values.context("column", || field.name().clone())?;
-        debug_assert_eq!(values.len(), files.len());
-        Ok(values)
+        values.context("column", || field.name().clone())
     });
     columns.collect()
 }

@@ -2,13 +2,13 @@
 //!
 //! Invariant: the object appears under its name only when it is complete, and a name is used once.
 
-use std::{io, sync::Arc};
+use std::{collections::BTreeSet, io, sync::Arc};
 
 use bytes::Bytes;
 use datafusion::{
     arrow::{
         array::RecordBatch,
-        datatypes::{DataType, Schema, SchemaRef},
+        datatypes::{DataType, Fields, Schema, SchemaRef},
     },
     parquet::{
         arrow::{
@@ -24,24 +24,20 @@ use datafusion::{
         schema::types::ColumnPath,
     },
 };
-use lakewright_error::{Result, ResultExt};
+use lakewright_error::Result;
 use lakewright_lake::DataFile;
-use object_store::{buffered::BufWriter, path::Path};
-use tokio::io::AsyncWriteExt;
 use uuid::Uuid;
 
 use super::{
     TableWrite,
     encode::{RowGroup, rows_bytes},
+    upload::Upload,
     value::PartitionValue,
 };
 use crate::fault;
 
 const ROW_GROUP_ROWS_MAX: usize = 1 << 20;
 const ROW_GROUP_BYTES_MAX: usize = 64 << 20;
-/// Parts of a multipart upload; a smaller file is one request.
-const PART_BYTES: usize = 8 << 20;
-const PARTS_IN_FLIGHT: usize = 2;
 /// What the end of a file takes: once, and per column and row group.
 const FOOTER_BYTES: u64 = 2 << 10;
 const FOOTER_COLUMN_BYTES: u64 = 300;
@@ -60,7 +56,10 @@ pub(super) struct FileForm {
 }
 
 impl FileForm {
-    pub(super) fn new(write: &Arc<TableWrite>, lanes: usize) -> Self {
+    /// `cores` may help to encode one file.
+    pub(super) fn new(write: &Arc<TableWrite>, cores: usize) -> Self {
+        // Columns differ in cost: more lanes than cores even that out.
+        let lanes = if cores > 1 { cores * 3 } else { 1 };
         let stored = write.schema.fields().iter().enumerate();
         let stored = stored.filter(|(_, field)| !write.partition_columns.contains(field.name()));
         let (columns, fields): (Vec<_>, Vec<_>) = stored.map(|(index, field)| (index, Arc::clone(field))).unzip();
@@ -82,31 +81,35 @@ fn writer_properties(schema: &Schema) -> WriterProperties {
         .set_statistics_enabled(EnabledStatistics::Page)
         .set_created_by(concat!("lakewright version ", env!("CARGO_PKG_VERSION")).to_owned());
     // Parquet's bounds of floats leave NaN out, and NaN compares above every number: a reader that trusts them loses rows.
-    for path in float_columns(schema) {
+    for path in float_columns(schema.fields(), &[]) {
         properties = properties.set_column_statistics_enabled(path, EnabledStatistics::None);
     }
     properties.build()
 }
 
-fn float_columns(schema: &Schema) -> impl Iterator<Item = ColumnPath> + '_ {
-    let floats = schema
-        .fields()
-        .iter()
-        .filter(|field| matches!(field.data_type(), DataType::Float16 | DataType::Float32 | DataType::Float64));
-    floats.map(|field| ColumnPath::new(vec![field.name().clone()]))
+/// The float columns, also as fields of structs; no reader prunes by the items of lists and maps.
+fn float_columns(fields: &Fields, parents: &[String]) -> Vec<ColumnPath> {
+    let mut found = Vec::new();
+    for field in fields {
+        let path = [parents, &[field.name().clone()]].concat();
+        match field.data_type() {
+            DataType::Float16 | DataType::Float32 | DataType::Float64 => found.push(ColumnPath::new(path)),
+            DataType::Struct(children) => found.extend(float_columns(children, &path)),
+            _ => {}
+        }
+    }
+    found
 }
 
 /// A file that takes rows.
 pub(super) struct OpenFile {
     form: Arc<FileForm>,
     path: String,
-    location: Path,
     value: PartitionValue,
     sink: SerializedFileWriter<Buffer>,
     factory: ArrowRowGroupWriterFactory,
     row_group: Option<RowGroup>,
-    row_count: u64,
-    upload: BufWriter,
+    upload: Upload,
 }
 
 impl OpenFile {
@@ -117,9 +120,8 @@ impl OpenFile {
         let (sink, factory) = ArrowWriter::try_new_with_options(Buffer::default(), Arc::clone(&form.schema), options)
             .and_then(ArrowWriter::into_serialized_writer)
             .map_err(fault::from_parquet)?;
-        let upload = BufWriter::with_capacity(Arc::clone(form.write.root.store()), location.clone(), PART_BYTES)
-            .with_max_concurrency(PARTS_IN_FLIGHT);
-        Ok(Self { form: Arc::clone(form), path, location, value, sink, factory, row_group: None, row_count: 0, upload })
+        let upload = Upload::new(Arc::clone(form.write.root.store()), location);
+        Ok(Self { form: Arc::clone(form), path, value, sink, factory, row_group: None, upload })
     }
 
     /// Adds rows, all columns of the table. They should be no larger than a unit.
@@ -138,7 +140,6 @@ impl OpenFile {
             let head = rows.slice(0, count);
             rows = rows.slice(count, rows.num_rows() - count);
             group.encode(&head, rows_bytes(&head)).await?;
-            self.row_count += count as u64;
             if group.row_count >= ROW_GROUP_ROWS_MAX || group.encoded_bytes() >= ROW_GROUP_BYTES_MAX {
                 self.end_row_group().await?;
             }
@@ -164,11 +165,7 @@ impl OpenFile {
         let flushed = self.sink.flush();
         flushed.map_err(|error| fault::from_parquet(ParquetError::from(error)))?;
         let bytes = Bytes::from(std::mem::take(&mut self.sink.inner_mut().0));
-        if bytes.is_empty() {
-            return Ok(());
-        }
-        let put = self.upload.put(bytes).await.map_err(|error| fault::from_store(error, "cannot write a data file"));
-        put.context("file", || &self.location)
+        if bytes.is_empty() { Ok(()) } else { self.upload.put(bytes).await }
     }
 
     /// About the size that the file would have if it ended here, in bytes.
@@ -191,8 +188,7 @@ impl OpenFile {
 
     /// Memory held, in bytes.
     pub(super) fn memory_bytes(&self) -> usize {
-        let waiting = self.sink.bytes_written().min(PART_BYTES * (1 + PARTS_IN_FLIGHT));
-        self.group_memory_bytes() + waiting
+        self.group_memory_bytes() + self.upload.memory_bytes()
     }
 
     /// Ends the file. It exists when this returns.
@@ -206,25 +202,18 @@ impl OpenFile {
 
     async fn try_finish(&mut self) -> Result<DataFile> {
         self.end_row_group().await?;
-        self.sink.finish().map_err(fault::from_parquet)?;
+        let footer = self.sink.finish().map_err(fault::from_parquet)?;
         self.upload_encoded().await?;
         let size_bytes = self.sink.bytes_written() as u64;
-        let ended = self.upload.shutdown().await;
-        ended.map_err(|error| fault::from_io(error, "cannot write a data file")).context("file", || &self.location)?;
-        Ok(DataFile {
-            path: self.path.clone(),
-            size_bytes,
-            row_count: self.row_count,
-            partition_values: self.value.values.clone(),
-            bounds: Vec::new(),
-        })
+        self.upload.finish().await?;
+        let values = self.value.values.clone();
+        let schema = &self.form.schema;
+        Ok(DataFile::from_parquet(self.path.clone(), size_bytes, values, &footer, schema, &BTreeSet::new()))
     }
 
-    /// Gives the upload up. What cannot be cleaned up has no name that anything reads.
+    /// Gives the file up.
     pub(super) async fn abort(&mut self) {
-        if let Err(error) = self.upload.abort().await {
-            tracing::warn!(file = %self.location, error = %error, "unfinished upload left behind");
-        }
+        self.upload.abort().await;
     }
 }
 

@@ -17,6 +17,7 @@ mod plan;
 mod progress;
 mod route;
 mod sort;
+mod upload;
 mod value;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};

@@ -105,9 +105,9 @@ struct Writer {
 
 impl Writer {
     fn new(job: &WritePartition) -> Result<Self> {
-        let lanes = job.context.session_config().target_partitions();
+        let cores = job.context.session_config().target_partitions();
         Ok(Self {
-            form: Arc::new(FileForm::new(&job.write, lanes)),
+            form: Arc::new(FileForm::new(&job.write, cores)),
             router: Router::new(&job.write.schema, &job.write.partition_columns)?,
             budget: Budget::new(&job.context, job.partition),
             slots: BTreeMap::new(),

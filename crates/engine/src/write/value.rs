@@ -11,6 +11,7 @@ use datafusion::arrow::{
     util::display::{ArrayFormatter, FormatOptions},
 };
 use lakewright_error::{Error, ErrorKind, Result};
+use lakewright_lake::hive_partition_path;
 
 /// The values of a partition's columns.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -43,18 +44,16 @@ impl PartitionValue {
     /// - [`ErrorKind::Invalid`]: the value is empty text, which Delta readers cannot tell from NULL.
     pub(super) fn of_row(batch: &RecordBatch, row: usize, columns: &[(String, usize)]) -> Result<Self> {
         let mut values = BTreeMap::new();
-        let mut directories = Vec::with_capacity(columns.len());
         for (name, index) in columns {
             let text = value_text(batch.column(*index), row).map_err(|error| error.with("column", name))?;
-            if text.as_deref() == Some("") {
-                return Err(Error::new(ErrorKind::Invalid, "a partition column has empty text")
-                    .with("column", name)
-                    .with_hint("readers cannot tell it from NULL: make it NULL with nullif(.., ''), or another text"));
-            }
-            directories.push((name.as_str(), text.clone()));
             values.insert(name.clone(), text);
         }
-        Ok(Self { directory: hive_directory(&directories), values })
+        let in_order = columns.iter().map(|(name, _)| (name.as_str(), values.get(name).and_then(Option::as_deref)));
+        let mut directory = hive_partition_path(&in_order.collect::<Vec<_>>())?;
+        if !directory.is_empty() {
+            directory.push('/');
+        }
+        Ok(Self { directory, values })
     }
 }
 
@@ -76,25 +75,4 @@ fn value_text(array: &dyn Array, row: usize) -> Result<Option<String>> {
     let options = FormatOptions::default();
     let formatter = ArrayFormatter::try_new(array, &options).map_err(failed)?;
     formatter.value(row).try_to_string().map(Some).map_err(failed)
-}
-
-fn hive_directory(values: &[(&str, Option<String>)]) -> String {
-    let parts = values.iter().map(|(name, value)| match value {
-        Some(value) => format!("{}={}/", hive_escape(name), hive_escape(value)),
-        None => format!("{}=__HIVE_DEFAULT_PARTITION__/", hive_escape(name)),
-    });
-    parts.collect()
-}
-
-/// Escapes what Hive and Spark escape in a directory's name.
-fn hive_escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        if c.is_ascii_control() || "\"#%'*/:=?\\{[]^".contains(c) {
-            escaped.push_str(&format!("%{:02X}", u32::from(c)));
-        } else {
-            escaped.push(c);
-        }
-    }
-    escaped
 }
