@@ -9,7 +9,7 @@ const TEST_LINES_MAX: usize = 1000;
 /// Names that say nothing about what is inside.
 const DRAWERS: &[&str] = &["util", "utils", "common", "helper", "helpers", "misc", "stuff"];
 /// Words of history: a comment is about the code as it stands.
-const HISTORY: &[&str] = &["previously", "no longer", "for now", "used to be", "legacy", "as before"];
+const HISTORY: &[&str] = &["previously", "for now", "used to be", "legacy"];
 
 fn rust_files() -> Vec<SourceFile> {
     files().into_iter().filter(SourceFile::is_rust).collect()

@@ -1,3 +1,5 @@
+//! What a model file must be: its header, its one query, and what is refused.
+
 use super::{KindName, ModelFile, split_model};
 use crate::{
     testing::{folder, render},

@@ -1,3 +1,5 @@
+//! What source DDL must be: columns, clauses, options, and what is refused.
+
 use datafusion::arrow::datatypes::DataType;
 
 use super::compile_source;

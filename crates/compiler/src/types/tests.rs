@@ -1,3 +1,5 @@
+//! The Arrow-to-Delta type table: what maps without loss, and what is refused.
+
 use datafusion::arrow::datatypes::{IntervalUnit, UnionFields, UnionMode};
 
 use super::*;
