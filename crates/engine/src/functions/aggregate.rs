@@ -15,10 +15,14 @@ use datafusion::{
     error::Result,
     functions_aggregate::{
         approx_distinct::approx_distinct_udaf,
+        array_agg::array_agg_udaf,
+        average::avg_udaf,
         bool_and_or::{bool_and_udaf, bool_or_udaf},
         count::count_udaf,
         first_last::{first_value_udaf, last_value_udaf},
+        percentile_cont::percentile_cont_udaf,
         stddev::stddev_udaf,
+        string_agg::string_agg_udaf,
         variance::var_samp_udaf,
     },
     logical_expr::{
@@ -29,12 +33,17 @@ use datafusion::{
         utils::format_state_name,
     },
 };
+use datafusion_spark::function::aggregate::collect_list;
 
 pub(super) fn functions() -> Vec<Arc<AggregateUDF>> {
     let renamed = |function: Arc<AggregateUDF>, names: &[&'static str]| {
         Arc::new(function.as_ref().clone().with_aliases(names.iter().copied()))
     };
     vec![
+        // Spark's crate makes decimals doubles.
+        renamed(avg_udaf(), &["mean"]),
+        renamed(percentile_cont_udaf(), &["percentile"]),
+        renamed(string_agg_udaf(), &["listagg"]),
         renamed(bool_and_udaf(), &["every"]),
         renamed(bool_or_udaf(), &["some", "any"]),
         renamed(stddev_udaf(), &["stddev_samp", "std"]),
@@ -48,31 +57,65 @@ pub(super) fn functions() -> Vec<Arc<AggregateUDF>> {
     ]
 }
 
+/// Puts DataFusion's ordered aggregates in place of Spark's that have no order of their own.
+pub(super) fn plan_aggregate(expr: RawAggregateExpr) -> Result<PlannerResult<RawAggregateExpr>> {
+    match expr.func.name() {
+        "max_by" => Ok(plan_by(expr, last_value_udaf())),
+        "min_by" => Ok(plan_by(expr, first_value_udaf())),
+        "collect_set" if !expr.order_by.is_empty() => plan_err!("a set has no order: use sort_array(collect_set(..))"),
+        "collect_list" | "array_agg" => Ok(plan_list(expr)),
+        _ => Ok(PlannerResult::Original(expr)),
+    }
+}
+
 /// `max_by(x, y)` is the last x in the order of y, of the rows that have a y: DataFusion's `last_value` is that, with
 /// state per group in columns. `min_by` is the first.
-pub(super) fn plan_by(expr: RawAggregateExpr) -> PlannerResult<RawAggregateExpr> {
-    let function = match expr.func.name() {
-        "max_by" => last_value_udaf(),
-        "min_by" => first_value_udaf(),
-        _ => return PlannerResult::Original(expr),
-    };
+fn plan_by(expr: RawAggregateExpr, function: Arc<AggregateUDF>) -> PlannerResult<RawAggregateExpr> {
     let [value, key] = expr.args.as_slice() else { return PlannerResult::Original(expr) };
     if expr.distinct || !expr.order_by.is_empty() || expr.null_treatment.is_some() {
         return PlannerResult::Original(expr);
     }
-    let name = format!("{}({}, {})", expr.func.name(), value, key);
-    let has_key = key.clone().is_not_null();
-    let filter = match expr.filter {
-        Some(filter) => filter.and(has_key),
-        None => has_key,
+    let planned = RawAggregateExpr {
+        func: function,
+        args: vec![value.clone()],
+        order_by: vec![key.clone().sort(true, false)],
+        ..only_where_not_null(&expr, key)
     };
-    let order = vec![key.clone().sort(true, false)];
-    let params = (vec![value.clone()], false, Some(Box::new(filter)), order, None);
-    let planned = AggregateFunction::new_udf(function, params.0, params.1, params.2, params.3, params.4);
-    PlannerResult::Planned(Expr::AggregateFunction(planned).alias(name))
+    planned_as(&expr, planned)
 }
 
-/// The value at the greatest or least key, as a window function; [`plan_by`] takes the others.
+/// NULLs are left out. `collect_list` of DataFusion's Spark functions would ignore DISTINCT and ORDER BY.
+fn plan_list(expr: RawAggregateExpr) -> PlannerResult<RawAggregateExpr> {
+    let [value] = expr.args.as_slice() else { return PlannerResult::Original(expr) };
+    let plain = !expr.distinct && expr.order_by.is_empty() && expr.null_treatment.is_none();
+    let planned = if plain {
+        RawAggregateExpr { func: collect_list(), ..expr.clone() }
+    } else {
+        RawAggregateExpr { func: array_agg_udaf(), ..only_where_not_null(&expr, value) }
+    };
+    planned_as(&expr, planned)
+}
+
+fn only_where_not_null(expr: &RawAggregateExpr, value: &Expr) -> RawAggregateExpr {
+    let not_null = value.clone().is_not_null();
+    let filter = match &expr.filter {
+        Some(filter) => filter.as_ref().clone().and(not_null),
+        None => not_null,
+    };
+    RawAggregateExpr { filter: Some(Box::new(filter)), ..expr.clone() }
+}
+
+/// The planned call under the name that the written one has.
+fn planned_as(written: &RawAggregateExpr, planned: RawAggregateExpr) -> PlannerResult<RawAggregateExpr> {
+    let call = |expr: RawAggregateExpr| {
+        let RawAggregateExpr { func, args, distinct, filter, order_by, null_treatment } = expr;
+        Expr::AggregateFunction(AggregateFunction::new_udf(func, args, distinct, filter, order_by, null_treatment))
+    };
+    let name = call(written.clone()).schema_name().to_string();
+    PlannerResult::Planned(call(planned).alias(name))
+}
+
+/// The value at the greatest or least key, as a window function; [`plan_aggregate`] takes the others.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct By {
     name: &'static str,

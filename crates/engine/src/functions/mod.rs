@@ -8,17 +8,23 @@
 
 mod aggregate;
 mod arithmetic;
+mod cast;
+mod json;
+mod math;
 mod native;
 mod nested;
+mod pattern;
+mod pattern_time;
 mod planner;
+mod regexp;
 mod sum;
 mod text;
 mod time;
 mod types;
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
-use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::{execution::session_state::SessionStateBuilder, optimizer::Analyzer};
 
 /// Adds the functions and the expression planners of the dialect to a builder that has DataFusion's defaults.
 ///
@@ -33,12 +39,37 @@ pub(crate) fn with_functions(mut builder: SessionStateBuilder) -> SessionStateBu
     scalar.extend(nested::functions());
     scalar.extend(text::functions());
     scalar.extend(time::functions());
+    scalar.extend(pattern_time::functions());
+    scalar.extend(cast::functions());
+    scalar.extend(json::functions());
+    scalar.extend(math::functions());
+    scalar.extend(regexp::functions());
+    keep_last(scalar, |function| (function.name(), function.aliases()));
     let aggregate = builder.aggregate_functions().get_or_insert_default();
     aggregate.extend(datafusion_spark::all_default_aggregate_functions());
     aggregate.extend(aggregate::functions());
     aggregate.extend(sum::functions());
+    keep_last(aggregate, |function| (function.name(), function.aliases()));
     builder.window_functions().get_or_insert_default().extend(datafusion_spark::all_default_window_functions());
+    builder.analyzer().get_or_insert_with(Analyzer::new).add_function_rewrite(Arc::new(cast::CastRewrite));
     builder
+}
+
+/// Leaves out each function whose name a later one has, so that no other name still leads to it: executors would find
+/// the later one.
+fn keep_last<T>(functions: &mut Vec<Arc<T>>, names: impl Fn(&T) -> (&str, &[String])) {
+    let mut taken = HashSet::new();
+    functions.reverse();
+    functions.retain(|function| {
+        let (name, aliases) = names(function);
+        let is_free = !taken.contains(name);
+        if is_free {
+            taken.insert(name.to_owned());
+            taken.extend(aliases.iter().cloned());
+        }
+        is_free
+    });
+    functions.reverse();
 }
 
 #[cfg(test)]

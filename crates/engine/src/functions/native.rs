@@ -190,3 +190,74 @@ pub(super) fn invoke_kernel(
         Ok(ColumnarValue::Array(result))
     }
 }
+
+/// A function of another library whose result is adapted: its type, or what it gives for a row.
+#[derive(Debug)]
+pub(super) struct Adapted {
+    inner: Arc<ScalarUDF>,
+    aliases: Vec<String>,
+    returns: DataType,
+    /// From the arguments and what the inner function gives for them.
+    adapt: fn(&[ArrayRef], ArrayRef) -> Result<ArrayRef>,
+}
+
+impl Adapted {
+    /// Makes the function ready for the registry, under the inner function's name.
+    pub(super) fn udf(
+        inner: Arc<ScalarUDF>,
+        returns: DataType,
+        adapt: fn(&[ArrayRef], ArrayRef) -> Result<ArrayRef>,
+    ) -> Arc<ScalarUDF> {
+        let aliases = inner.aliases().to_vec();
+        Arc::new(ScalarUDF::new_from_impl(Self { inner, aliases, returns, adapt }))
+    }
+}
+
+impl PartialEq for Adapted {
+    fn eq(&self, other: &Self) -> bool {
+        self.inner == other.inner
+    }
+}
+
+impl Eq for Adapted {}
+
+impl Hash for Adapted {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.inner.hash(state);
+    }
+}
+
+impl ScalarUDFImpl for Adapted {
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+
+    fn aliases(&self) -> &[String] {
+        &self.aliases
+    }
+
+    fn signature(&self) -> &Signature {
+        self.inner.signature()
+    }
+
+    fn coerce_types(&self, given: &[DataType]) -> Result<Vec<DataType>> {
+        self.inner.coerce_types(given)
+    }
+
+    fn return_type(&self, _given: &[DataType]) -> Result<DataType> {
+        Ok(self.returns.clone())
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        invoke_kernel(&args, |arrays| {
+            let rows = arrays.first().map_or(1, |array| array.len());
+            let inner_args = ScalarFunctionArgs {
+                args: arrays.iter().map(|array| ColumnarValue::Array(Arc::clone(array))).collect(),
+                number_rows: rows,
+                ..args.clone()
+            };
+            let result = self.inner.inner().invoke_with_args(inner_args)?.into_array(rows)?;
+            (self.adapt)(arrays, result)
+        })
+    }
+}

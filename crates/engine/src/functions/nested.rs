@@ -5,15 +5,17 @@ use std::sync::Arc;
 use datafusion::{
     arrow::{
         array::{Array, ArrayRef, AsArray, Int32Array, Int64Array, ListArray, UInt64Builder, make_comparator},
-        compute::{SortOptions, cast, take},
+        buffer::OffsetBuffer,
+        compute::{SortOptions, cast, sort_to_indices, take},
         datatypes::{DataType, Int64Type},
     },
     common::{exec_datafusion_err, plan_err},
     error::Result,
+    functions_nested::{position::array_position_udf, remove::array_remove_all_udf},
     logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility},
 };
 
-use super::native::invoke_kernel;
+use super::native::{Adapted, Native, Parameter::Any, invoke_kernel};
 
 pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
     vec![
@@ -21,6 +23,12 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
         Element::udf("get", Start::Zero, Missing::Null),
         Element::udf("element_at", Start::One, Missing::Error),
         Element::udf("try_element_at", Start::One, Missing::Null),
+        Native::new("size", &[Any], DataType::Int32, sizes).alias(&["cardinality", "array_size"]).udf(),
+        // All that are equal, as in Spark.
+        Arc::new(array_remove_all_udf().as_ref().clone().with_aliases(["array_remove"])),
+        Adapted::udf(array_position_udf(), DataType::Int64, position_or_zero),
+        SortArray::udf("sort_array", Nulls::Least),
+        SortArray::udf("array_sort", Nulls::Last),
     ]
 }
 
@@ -146,4 +154,111 @@ fn map_values_at(maps: &ArrayRef, keys: &ArrayRef) -> Result<ArrayRef> {
     });
     let places = places.collect::<Int32Array>();
     Ok(take(maps.values(), &cast(&places, &DataType::Int32)?, None)?)
+}
+
+/// How many elements or entries.
+fn sizes(args: &[ArrayRef]) -> Result<ArrayRef> {
+    let lengths: Int32Array = match args[0].data_type() {
+        DataType::Null => Int32Array::new_null(args[0].len()),
+        DataType::Map(..) => {
+            let maps = args[0].as_map();
+            (0..maps.len()).map(|row| maps.is_valid(row).then(|| maps.value_length(row))).collect()
+        }
+        DataType::List(_) => {
+            let lists = args[0].as_list::<i32>();
+            (0..lists.len()).map(|row| lists.is_valid(row).then(|| lists.value_length(row))).collect()
+        }
+        other => return Err(exec_datafusion_err!("size takes an array or a map, not {other}")),
+    };
+    Ok(Arc::new(lengths))
+}
+
+/// 0 for an element that is not there.
+fn position_or_zero(args: &[ArrayRef], positions: ArrayRef) -> Result<ArrayRef> {
+    let positions = cast(&positions, &DataType::Int64)?;
+    let known = |row: usize| args.iter().all(|argument| argument.is_valid(row));
+    let positions = positions.as_primitive::<Int64Type>().iter().enumerate();
+    let positions: Int64Array = positions.map(|(row, position)| known(row).then(|| position.unwrap_or(0))).collect();
+    Ok(Arc::new(positions))
+}
+
+/// Where NULLs go in a sorted array.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Nulls {
+    /// First if ascending, last if descending.
+    Least,
+    Last,
+}
+
+/// `sort_array(array [, ascending])` and `array_sort(array)`.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct SortArray {
+    name: &'static str,
+    nulls: Nulls,
+    signature: Signature,
+}
+
+impl SortArray {
+    fn udf(name: &'static str, nulls: Nulls) -> Arc<ScalarUDF> {
+        let signature = Signature::user_defined(Volatility::Immutable);
+        Arc::new(ScalarUDF::new_from_impl(Self { name, nulls, signature }))
+    }
+}
+
+impl ScalarUDFImpl for SortArray {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn coerce_types(&self, given: &[DataType]) -> Result<Vec<DataType>> {
+        let list = match given.first() {
+            Some(DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _)) => {
+                DataType::List(Arc::clone(item))
+            }
+            _ => return plan_err!("{} takes an array", self.name),
+        };
+        match (given.get(1), self.nulls, given.len()) {
+            (None, _, 1) => Ok(vec![list]),
+            (Some(DataType::Boolean), Nulls::Least, 2) => Ok(vec![list, DataType::Boolean]),
+            _ => plan_err!("{} takes an array, and sort_array whether to sort upwards", self.name),
+        }
+    }
+
+    fn return_type(&self, given: &[DataType]) -> Result<DataType> {
+        given.first().map_or_else(|| plan_err!("{} takes an array", self.name), |list| Ok(list.clone()))
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        invoke_kernel(&args, |arrays| {
+            let ascending = arrays.get(1).map(|ascending| ascending.as_boolean());
+            sort_lists(arrays[0].as_list::<i32>(), self.nulls, |row| {
+                ascending.is_none_or(|ascending| ascending.is_null(row) || ascending.value(row))
+            })
+        })
+    }
+}
+
+fn sort_lists(lists: &ListArray, nulls: Nulls, ascending: impl Fn(usize) -> bool) -> Result<ArrayRef> {
+    let mut places = UInt64Builder::with_capacity(lists.values().len());
+    let mut lengths = Vec::with_capacity(lists.len());
+    for row in 0..lists.len() {
+        if lists.is_null(row) {
+            lengths.push(0);
+            continue;
+        }
+        let ascending = ascending(row);
+        let options = SortOptions { descending: !ascending, nulls_first: nulls == Nulls::Least && ascending };
+        let order = sort_to_indices(&lists.value(row), Some(options), None)?;
+        let start = u64::try_from(lists.value_offsets()[row]).unwrap_or(0);
+        order.values().iter().for_each(|place| places.append_value(start + u64::from(*place)));
+        lengths.push(order.len());
+    }
+    let DataType::List(item) = lists.data_type() else { return Err(exec_datafusion_err!("no list to sort")) };
+    let values = take(lists.values(), &places.finish(), None)?;
+    let offsets = OffsetBuffer::from_lengths(lengths);
+    Ok(Arc::new(ListArray::try_new(Arc::clone(item), offsets, values, lists.nulls().cloned())?))
 }

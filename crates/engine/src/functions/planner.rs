@@ -78,7 +78,7 @@ impl ExprPlanner for DialectPlanner {
     }
 
     fn plan_aggregate(&self, expr: RawAggregateExpr) -> Result<PlannerResult<RawAggregateExpr>> {
-        Ok(super::aggregate::plan_by(expr))
+        super::aggregate::plan_aggregate(expr)
     }
 
     fn plan_position(&self, args: Vec<Expr>) -> Result<PlannerResult<Vec<Expr>>> {

@@ -186,3 +186,83 @@ async fn nested_and_conditional_are_spark() {
 async fn aggregates_and_windows_are_spark() {
     check(include_str!("cases/aggregate.tsv")).await;
 }
+
+#[test]
+fn plans_name_only_what_the_registry_has_under_that_name() {
+    let state = session().state();
+    let named = [
+        time::date_part(),
+        time::date_add(),
+        time::date_sub(),
+        time::unix_seconds(),
+        time::timestamp_seconds_udf(),
+        text::locate(),
+        nested::element_or_error(),
+        datafusion_spark::function::string::substring(),
+        datafusion::functions::core::get_field(),
+    ];
+    for function in named {
+        assert_eq!(state.scalar_functions().get(function.name()), Some(&function), "{}", function.name());
+    }
+    for function in arithmetic::functions().into_iter().chain(cast::functions()) {
+        assert_eq!(state.scalar_functions().get(function.name()), Some(&function), "{}", function.name());
+    }
+}
+
+#[test]
+fn a_function_is_registered_under_its_own_name() {
+    let state = session().state();
+    for (name, function) in state.scalar_functions() {
+        assert!(function.name() == name || function.aliases().contains(name), "{name} is {}", function.name());
+        // Executors find a function of a plan by its own name: that must be the same one.
+        assert_eq!(state.scalar_functions().get(function.name()), Some(function), "{name} is {}", function.name());
+    }
+    for (name, function) in state.aggregate_functions() {
+        assert_eq!(state.aggregate_functions().get(function.name()), Some(function), "{name} is {}", function.name());
+    }
+}
+
+/// The names in backticks in the tables' rows under a heading of the page about SQL.
+fn documented(heading: &str) -> Vec<&'static str> {
+    let page = include_str!("../../../../docs/sql.md");
+    let section = page.split(heading).nth(1).unwrap();
+    let rows = section.lines().skip(1).take_while(|line| !line.starts_with("## ")).filter(|line| line.starts_with('|'));
+    rows.flat_map(|row| row.split('`').skip(1).step_by(2)).collect()
+}
+
+#[test]
+fn the_page_about_sql_and_the_registry_name_the_same_functions() {
+    let state = session().state();
+    let documented = documented("## Functions that are ours");
+    let is_known = |name: &str| {
+        state.scalar_functions().contains_key(name)
+            || state.aggregate_functions().contains_key(name)
+            || state.window_functions().contains_key(name)
+    };
+    let unknown: Vec<_> = documented.iter().filter(|name| !is_known(name)).collect();
+    assert!(unknown.is_empty(), "documented, but not there: {unknown:?}");
+    // What stands for an operator or a cast in plans is no function that SQL is meant to call.
+    let internal = ["checked_", "get_or_error", "text_to", "try_text_to", "timestamp_to_", "float_to_text"];
+    let families = [
+        arithmetic::functions(),
+        cast::functions(),
+        json::functions(),
+        math::functions(),
+        nested::functions(),
+        pattern_time::functions(),
+        regexp::functions(),
+        text::functions(),
+        time::functions(),
+    ];
+    let scalar = families.iter().flatten().map(|function| function.name());
+    let aggregates: Vec<_> = aggregate::functions().into_iter().chain(sum::functions()).collect();
+    let ours = scalar.chain(aggregates.iter().map(|function| function.name()));
+    let hidden: Vec<_> = ours
+        .filter(|name| !internal.iter().any(|prefix| name.starts_with(prefix)))
+        .filter(|name| {
+            let aliases = state.scalar_functions().get(*name).map_or(&[][..], |function| function.aliases());
+            !documented.contains(name) && !aliases.iter().any(|alias| documented.contains(&alias.as_str()))
+        })
+        .collect();
+    assert!(hidden.is_empty(), "there, but not documented: {hidden:?}");
+}

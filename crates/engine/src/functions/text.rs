@@ -5,16 +5,20 @@ use std::sync::Arc;
 use datafusion::{
     arrow::{
         array::{Array, ArrayRef, AsArray, BooleanArray, Int32Array, StringArray, StringBuilder},
+        compute::cast,
         datatypes::{DataType, Float64Type, Int32Type},
     },
     common::exec_datafusion_err,
     error::Result,
-    functions::crypto::md5 as datafusion_md5,
-    logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature},
+    functions::{
+        crypto::md5 as datafusion_md5,
+        string::{lower, upper},
+    },
+    logical_expr::ScalarUDF,
 };
 
 use super::native::{
-    Native,
+    Adapted, Native,
     Parameter::{Double, Int, Text},
 };
 
@@ -45,7 +49,12 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
         text("split_part", &[Text, Text, Int], split_part).udf(),
         text("bar", &[Double, Double, Double, Double], bar).optional(1).udf(),
         text("mask", &[Text], |a| map_text(&a[0], mask)).udf(),
-        Arc::new(ScalarUDF::new_from_impl(PlainMd5 { signature: datafusion_md5().signature().clone() })),
+        text("reverse", &[Text], |a| map_text(&a[0], |text, buffer| buffer.extend(text.chars().rev()))).udf(),
+        // Its result is a view there.
+        Adapted::udf(datafusion_md5(), DataType::Utf8, |_, result| Ok(cast(&result, &DataType::Utf8)?)),
+        Arc::new(upper().as_ref().clone().with_aliases(["ucase"])),
+        Arc::new(lower().as_ref().clone().with_aliases(["lcase"])),
+        Arc::new(datafusion_spark::function::string::char().as_ref().clone().with_aliases(["chr"])),
     ]
 }
 
@@ -339,28 +348,4 @@ fn draw_bar(value: f64, low: f64, high: f64, width: f64) -> String {
     let length = bar.chars().count();
     bar.extend(std::iter::repeat_n(' ', (width as usize).saturating_sub(length)));
     bar
-}
-
-/// DataFusion's `md5`, whose result is a view there, as plain text.
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct PlainMd5 {
-    signature: Signature,
-}
-
-impl ScalarUDFImpl for PlainMd5 {
-    fn name(&self) -> &str {
-        "md5"
-    }
-
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
-
-    fn return_type(&self, _given: &[DataType]) -> Result<DataType> {
-        Ok(DataType::Utf8)
-    }
-
-    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        datafusion_md5().inner().invoke_with_args(args)?.cast_to(&DataType::Utf8, None)
-    }
 }

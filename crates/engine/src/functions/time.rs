@@ -52,7 +52,7 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
         Native::new("timestamp_millis", &[Bigint], timestamp_type(), |a| scale_to_micros(a, 1_000)).udf(),
         Native::new("unix_micros", &[Timestamp], DataType::Int64, |a| micros_in(a, 1)).udf(),
         Native::new("unix_millis", &[Timestamp], DataType::Int64, |a| micros_in(a, 1_000)).udf(),
-        Native::new("unix_seconds", &[Timestamp], DataType::Int64, |a| micros_in(a, MICROS_PER_SECOND)).udf(),
+        unix_seconds(),
         Native::new("unix_date", &[Date], int, |a| {
             Ok(Arc::new(a[0].as_primitive::<Date32Type>().reinterpret_cast::<Int32Type>()))
         })
@@ -72,7 +72,8 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
         Native::new("date_trunc", &[Text, Timestamp], timestamp_type(), truncate_timestamp).udf(),
         Native::new("make_date", &[Int, Int, Int], DataType::Date32, make_date).udf(),
         Native::new("make_timestamp", &[Int, Int, Int, Int, Int, Double], timestamp_type(), make_timestamp).udf(),
-        Native::new("timestamp_seconds", &[Parameter::Any], timestamp_type(), timestamp_seconds).udf(),
+        timestamp_seconds_udf(),
+        date_part(),
     ]
 }
 
@@ -89,7 +90,7 @@ fn shifted(args: &[ArrayRef], part: DatePart, by: i32) -> Result<ArrayRef> {
     Ok(Arc::new(values.as_primitive::<Int32Type>().unary::<_, Int32Type>(|value| value + by)))
 }
 
-fn instants(values: TimestampMicrosecondArray) -> ArrayRef {
+pub(super) fn instants(values: TimestampMicrosecondArray) -> ArrayRef {
     Arc::new(values.with_timezone("UTC"))
 }
 
@@ -104,7 +105,17 @@ fn micros_in(args: &[ArrayRef], unit: i64) -> Result<ArrayRef> {
     Ok(unary_micros::<Int64Type>(&args[0], |micros| micros.div_euclid(unit)))
 }
 
-fn timestamp_seconds(args: &[ArrayRef]) -> Result<ArrayRef> {
+/// Seconds since 1970, with a fraction if they are not integers.
+pub(super) fn timestamp_seconds_udf() -> Arc<ScalarUDF> {
+    Native::new("timestamp_seconds", &[Parameter::Any], timestamp_type(), timestamp_seconds).udf()
+}
+
+/// Whole seconds since 1970, rounded down.
+pub(super) fn unix_seconds() -> Arc<ScalarUDF> {
+    Native::new("unix_seconds", &[Timestamp], DataType::Int64, |a| micros_in(a, MICROS_PER_SECOND)).udf()
+}
+
+pub(super) fn timestamp_seconds(args: &[ArrayRef]) -> Result<ArrayRef> {
     let seconds = &args[0];
     if seconds.data_type().is_integer() {
         return scale_to_micros(&[cast(seconds, &DataType::Int64)?], MICROS_PER_SECOND);

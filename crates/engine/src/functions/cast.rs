@@ -1,0 +1,283 @@
+//! Casts that Spark does otherwise than Arrow: from and to text, and between numbers and instants.
+//!
+//! Data flow: the analyzer hands each cast that was written in SQL to [`CastRewrite`] before types are coerced -> a
+//! function of the same type. Casts between numbers stay native: they fail on overflow and cut fractions off already.
+//!
+//! Invariant: a rewrite keeps the expression's type and name, so that the compiler, which has no analyzer rule of ours,
+//! finds the same schema.
+
+use std::{fmt::Write, sync::Arc};
+
+use chrono::{DateTime, Datelike, Timelike};
+use datafusion::{
+    arrow::{
+        array::{Array, ArrayRef, AsArray, StringArray, StringBuilder},
+        compute::{CastOptions, cast, cast_with_options},
+        datatypes::{DataType, Field, Float32Type, Float64Type, TimestampMicrosecondType},
+        util::display::FormatOptions,
+    },
+    common::{DFSchema, ScalarValue, config::ConfigOptions, exec_datafusion_err, plan_err, tree_node::Transformed},
+    error::Result,
+    logical_expr::{
+        Cast, ColumnarValue, Expr, ExprSchemable, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TryCast,
+        Volatility, expr_rewriter::FunctionRewrite,
+    },
+};
+
+use super::native::{Native, Parameter, invoke_kernel, is_text, timestamp_type};
+
+pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
+    vec![timestamp_to_text(), timestamp_to_double(), float_to_text(), FromText::udf(false), FromText::udf(true)]
+}
+
+fn timestamp_to_text() -> Arc<ScalarUDF> {
+    Native::new("timestamp_to_text", &[Parameter::Timestamp], DataType::Utf8, write_timestamps).udf()
+}
+
+fn timestamp_to_double() -> Arc<ScalarUDF> {
+    Native::new("timestamp_to_double", &[Parameter::Timestamp], DataType::Float64, |args| {
+        let instants = args[0].as_primitive::<TimestampMicrosecondType>();
+        #[expect(clippy::cast_precision_loss, reason = "a double has no more digits")]
+        let seconds = instants.unary::<_, Float64Type>(|micros| micros as f64 / 1e6);
+        Ok(Arc::new(seconds))
+    })
+    .udf()
+}
+
+fn float_to_text() -> Arc<ScalarUDF> {
+    Native::new("float_to_text", &[Parameter::Any], DataType::Utf8, write_floats).udf()
+}
+
+/// Puts functions in place of casts.
+#[derive(Debug)]
+pub(super) struct CastRewrite;
+
+impl FunctionRewrite for CastRewrite {
+    fn name(&self) -> &str {
+        "spark_casts"
+    }
+
+    fn rewrite(&self, expr: Expr, schema: &DFSchema, _config: &ConfigOptions) -> Result<Transformed<Expr>> {
+        let (input, target, tolerant) = match &expr {
+            Expr::Cast(Cast { expr: input, field }) => (input.as_ref(), field.data_type(), false),
+            Expr::TryCast(TryCast { expr: input, field }) => (input.as_ref(), field.data_type(), true),
+            _ => return Ok(Transformed::no(expr)),
+        };
+        // An input without a type yet (a parameter) is left as it is.
+        let Ok(given) = input.get_type(schema) else { return Ok(Transformed::no(expr)) };
+        match replacement(input, &given, target, tolerant) {
+            Some(replacement) => Ok(Transformed::yes(replacement)),
+            None => Ok(Transformed::no(expr)),
+        }
+    }
+}
+
+fn replacement(input: &Expr, given: &DataType, target: &DataType, tolerant: bool) -> Option<Expr> {
+    let call = |function: Arc<ScalarUDF>| function.call(vec![input.clone()]);
+    let is_instant = |data_type: &DataType| matches!(data_type, DataType::Timestamp(..));
+    if target == &DataType::Utf8 {
+        return match given {
+            DataType::Timestamp(_, Some(_)) => Some(call(timestamp_to_text())),
+            DataType::Float32 | DataType::Float64 => Some(call(float_to_text())),
+            _ => None,
+        };
+    }
+    if target == &timestamp_type() && given.is_numeric() {
+        return Some(call(super::time::timestamp_seconds_udf()));
+    }
+    if is_instant(given) && target.is_integer() {
+        let seconds = call(super::time::unix_seconds());
+        let field = Arc::new(Field::new("", target.clone(), true));
+        return Some(if tolerant {
+            Expr::TryCast(TryCast::new_from_field(Box::new(seconds), field))
+        } else {
+            Expr::Cast(Cast::new_from_field(Box::new(seconds), field))
+        });
+    }
+    if is_instant(given) && target == &DataType::Float64 {
+        return Some(call(timestamp_to_double()));
+    }
+    let reads =
+        target.is_numeric() || matches!(target, DataType::Boolean | DataType::Date32) || target == &timestamp_type();
+    if is_text(given) && reads {
+        let example = ScalarValue::try_from(target).ok()?;
+        return Some(FromText::udf(tolerant).call(vec![input.clone(), Expr::Literal(example, None)]));
+    }
+    None
+}
+
+/// Text to the type of the second argument, which is a NULL.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct FromText {
+    tolerant: bool,
+    signature: Signature,
+}
+
+impl FromText {
+    fn udf(tolerant: bool) -> Arc<ScalarUDF> {
+        Arc::new(ScalarUDF::new_from_impl(Self { tolerant, signature: Signature::any(2, Volatility::Immutable) }))
+    }
+}
+
+impl ScalarUDFImpl for FromText {
+    fn name(&self) -> &str {
+        if self.tolerant { "try_text_to" } else { "text_to" }
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, given: &[DataType]) -> Result<DataType> {
+        match given {
+            [text, target] if is_text(text) => Ok(target.clone()),
+            _ => plan_err!("{} takes a text and a NULL of a type", self.name()),
+        }
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let target = args.return_type().clone();
+        let args = ScalarFunctionArgs { args: args.args.into_iter().take(1).collect(), ..args };
+        invoke_kernel(&args, |arrays| text_to(&arrays[0], &target, self.tolerant))
+    }
+}
+
+/// Casts text as Spark reads it: spaces around it do not count, and a date may lack its day or its month.
+pub(super) fn text_to(texts: &ArrayRef, target: &DataType, tolerant: bool) -> Result<ArrayRef> {
+    let texts = cast(texts, &DataType::Utf8)?;
+    // Arrow reads what is well formed, in bulk; only what is left over is looked at one by one.
+    let options = CastOptions { safe: true, format_options: FormatOptions::default() };
+    let read = cast_with_options(&texts, target, &options)?;
+    if read.null_count() == texts.null_count() {
+        return Ok(read);
+    }
+    let given = texts.as_string::<i32>();
+    let mended: StringArray = given
+        .iter()
+        .enumerate()
+        .map(|(row, text)| text.map(|text| if read.is_null(row) { mend(text, target) } else { text.to_owned() }))
+        .collect();
+    let read = cast_with_options(&mended, target, &options)?;
+    if !tolerant && let Some(row) = (0..given.len()).find(|&row| given.is_valid(row) && read.is_null(row)) {
+        return Err(exec_datafusion_err!("cannot cast '{}' to {}", given.value(row), sql_name(target)));
+    }
+    Ok(read)
+}
+
+fn mend(text: &str, target: &DataType) -> String {
+    let text = text.trim();
+    if !matches!(target, DataType::Date32 | DataType::Timestamp(..)) {
+        return text.to_owned();
+    }
+    let (date, time) = match text.find(['T', ' ']) {
+        Some(at) => text.split_at(at),
+        None => (text, ""),
+    };
+    let mut parts = date.splitn(3, '-').map(|part| format!("{part:0>2}"));
+    let (year, month, day) = (parts.next().unwrap_or_default(), parts.next(), parts.next());
+    if year.len() != 4 {
+        return text.to_owned();
+    }
+    let mut mended = format!("{year}-{}-{}", month.as_deref().unwrap_or("01"), day.as_deref().unwrap_or("01"));
+    // Hours and minutes are a time.
+    let clock = time.get(1..).unwrap_or_default();
+    let is_short = clock.len() == 5
+        && clock.bytes().enumerate().all(|(at, b)| if at == 2 { b == b':' } else { b.is_ascii_digit() });
+    if matches!(target, DataType::Timestamp(..)) {
+        mended.push_str(time);
+        mended.push_str(if is_short { ":00" } else { "" });
+    }
+    mended
+}
+
+/// How SQL calls a type.
+fn sql_name(data_type: &DataType) -> String {
+    match data_type {
+        DataType::Boolean => "BOOLEAN".to_owned(),
+        DataType::Int8 => "TINYINT".to_owned(),
+        DataType::Int16 => "SMALLINT".to_owned(),
+        DataType::Int32 => "INT".to_owned(),
+        DataType::Int64 => "BIGINT".to_owned(),
+        DataType::Float32 => "FLOAT".to_owned(),
+        DataType::Float64 => "DOUBLE".to_owned(),
+        DataType::Date32 => "DATE".to_owned(),
+        DataType::Timestamp(..) => "TIMESTAMP".to_owned(),
+        DataType::Decimal128(precision, scale) => format!("DECIMAL({precision},{scale})"),
+        other => other.to_string(),
+    }
+}
+
+/// `2018-11-13 00:40:37.796`: a fraction only if there is one.
+fn write_timestamps(args: &[ArrayRef]) -> Result<ArrayRef> {
+    let instants = args[0].as_primitive::<TimestampMicrosecondType>();
+    let mut builder = StringBuilder::with_capacity(instants.len(), instants.len() * 24);
+    let mut buffer = String::new();
+    for micros in instants {
+        let Some(micros) = micros else {
+            builder.append_null();
+            continue;
+        };
+        let at = DateTime::from_timestamp_micros(micros)
+            .ok_or_else(|| exec_datafusion_err!("no date is {micros} microseconds from 1970"))?;
+        buffer.clear();
+        let (year, month, day) = (at.year(), at.month(), at.day());
+        let (hour, minute, second) = (at.hour(), at.minute(), at.second());
+        // Writing into a string cannot fail.
+        let _ = write!(buffer, "{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}");
+        let fraction = at.timestamp_subsec_micros();
+        if fraction != 0 {
+            let _ = write!(buffer, ".{fraction:06}");
+            buffer.truncate(buffer.trim_end_matches('0').len());
+        }
+        builder.append_value(&buffer);
+    }
+    Ok(Arc::new(builder.finish()))
+}
+
+fn write_floats(args: &[ArrayRef]) -> Result<ArrayRef> {
+    let write = |value: Option<f64>, digits: String| value.map(|value| java_float(value, &digits));
+    let texts: StringArray = match args[0].data_type() {
+        DataType::Float32 => args[0]
+            .as_primitive::<Float32Type>()
+            .iter()
+            .map(|value| write(value.map(f64::from), value.map(|value| format!("{value:e}")).unwrap_or_default()))
+            .collect(),
+        DataType::Float64 => args[0]
+            .as_primitive::<Float64Type>()
+            .iter()
+            .map(|value| write(value, value.map(|value| format!("{value:e}")).unwrap_or_default()))
+            .collect(),
+        other => return Err(exec_datafusion_err!("float_to_text takes a float, not {other}")),
+    };
+    Ok(Arc::new(texts))
+}
+
+/// As Java prints floats: plain from 0.001 to 10 million, else `1.0E20`; `scientific` holds the shortest digits.
+fn java_float(value: f64, scientific: &str) -> String {
+    if value.is_nan() {
+        return "NaN".to_owned();
+    }
+    if value.is_infinite() {
+        return if value > 0.0 { "Infinity" } else { "-Infinity" }.to_owned();
+    }
+    let (mantissa, exponent) = scientific.split_once('e').unwrap_or((scientific, "0"));
+    let magnitude = value.abs();
+    if magnitude != 0.0 && !(1e-3..1e7).contains(&magnitude) {
+        let point = if mantissa.contains('.') { "" } else { ".0" };
+        return format!("{mantissa}{point}E{exponent}");
+    }
+    let exponent: i32 = exponent.parse().unwrap_or(0);
+    let (sign, mantissa) = mantissa.strip_prefix('-').map_or(("", mantissa), |mantissa| ("-", mantissa));
+    let digits: String = mantissa.chars().filter(|c| *c != '.').collect();
+    match usize::try_from(exponent) {
+        Ok(exponent) => {
+            let whole: String = digits.chars().chain(std::iter::repeat('0')).take(exponent + 1).collect();
+            let rest = digits.get(exponent + 1..).filter(|rest| !rest.is_empty()).unwrap_or("0");
+            format!("{sign}{whole}.{rest}")
+        }
+        Err(_) => {
+            let zeros = "0".repeat(usize::try_from(-exponent).unwrap_or(1) - 1);
+            format!("{sign}0.{zeros}{digits}")
+        }
+    }
+}
