@@ -5,22 +5,36 @@ use strsim::damerau_levenshtein;
 /// Longer names are not compared: the distance takes quadratic time.
 const LENGTH_MAX: usize = 128;
 
-/// Gives the candidate closest to `name` without regard to case, if one is close enough to be a slip of the pen.
+/// Gives the candidate closest to `name`, if one is close enough to be a slip of the pen.
 ///
-/// Of equally close ones the first wins.
+/// Case and underscores count for nothing: `user_id` is `userId`. Where nothing is close, a candidate that contains the
+/// name will do, or that is contained in it. Of equally close ones the first wins.
 pub(crate) fn closest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     if name.len() > LENGTH_MAX {
         return None;
     }
-    let name = name.to_lowercase();
-    let distance_max = (name.chars().count() / 3).clamp(1, 3);
-    candidates
-        .into_iter()
-        .filter(|candidate| candidate.len() <= LENGTH_MAX)
-        .map(|candidate| (damerau_levenshtein(&name, &candidate.to_lowercase()), candidate))
-        .filter(|(distance, _)| *distance <= distance_max)
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, candidate)| candidate)
+    let name = fold(name);
+    let length = name.chars().count();
+    // Any two names of one letter are one slip apart.
+    let distance_max = if length < 2 { 0 } else { (length / 3).clamp(1, 3) };
+    let distances = candidates.into_iter().filter(|candidate| candidate.len() <= LENGTH_MAX).map(|candidate| {
+        let folded = fold(candidate);
+        let distance = damerau_levenshtein(&name, &folded);
+        let is_part = length.min(folded.chars().count()) >= PART_LENGTH_MIN
+            && (name.contains(folded.as_str()) || folded.contains(name.as_str()));
+        (distance > distance_max, is_part, distance, candidate)
+    });
+    distances
+        .filter(|(is_far, is_part, ..)| !is_far || *is_part)
+        .min_by_key(|(is_far, _, distance, _)| (*is_far, *distance))
+        .map(|(.., candidate)| candidate)
+}
+
+/// Shorter names are part of too many others.
+const PART_LENGTH_MIN: usize = 4;
+
+fn fold(name: &str) -> String {
+    name.chars().filter(|c| *c != '_').flat_map(char::to_lowercase).collect()
 }
 
 /// The help for an unknown name: the closest candidate, else all of them if they are few.
@@ -46,6 +60,15 @@ mod tests {
         assert_eq!(closest("USERIDD", ["user", "userId", "ts"]), Some("userId"));
         assert_eq!(closest("multline", ["mode", "multiLine"]), Some("multiLine"));
         assert_eq!(closest("xy", ["userId", "ts"]), None);
+    }
+
+    #[test]
+    fn underscores_count_for_nothing_and_parts_are_found_last() {
+        let names = ["userId", "sessionId", "userAgent", "page"];
+        assert_eq!(closest("user_id", names), Some("userId"));
+        assert_eq!(closest("agent", names), Some("userAgent"));
+        assert_eq!(closest("pages", names), Some("page"));
+        assert_eq!(closest("age", names), Some("page"));
     }
 
     #[test]

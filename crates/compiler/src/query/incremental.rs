@@ -21,8 +21,8 @@ use datafusion::{
     },
 };
 
-use super::{place::Source, resolve::is_clock, scope::same_name, tables};
-use crate::{Diagnostic, TableName};
+use super::{place::Source, resolve::is_clock, tables};
+use crate::{Diagnostic, TableName, sql_type::same_name};
 
 /// Gives the input whose rows flow to the output, or the part of the query that stands against it.
 pub(super) fn driving_input(
@@ -35,7 +35,7 @@ pub(super) fn driving_input(
     let others = proof.others.borrow();
     // A subquery over the driving input, or a join of it with itself, sees rows of other files.
     match others.iter().find(|(table, _)| *table == driving) {
-        Some((_, span)) => Err(proof.refuse(span.clone(), &format!("{driving} in a second place"))),
+        Some((_, span)) => Err(proof.refuse(span.clone(), &format!("`{driving}` in a second place"))),
         None => Ok(driving),
     }
 }
@@ -88,7 +88,7 @@ impl Proof<'_> {
                 let driving = self.body(left, visible)?;
                 let other = self.body(right, visible)?;
                 if other != driving {
-                    let what = format!("a UNION ALL of two inputs, {driving} and {other}");
+                    let what = format!("a UNION ALL of two inputs, `{driving}` and `{other}`");
                     return Err(self.refuse(self.source.range_of(right.as_ref()), &what));
                 }
                 Ok(driving)
@@ -198,7 +198,7 @@ impl Proof<'_> {
             return Err(self.source.error(
                 "invalid_table",
                 span,
-                format!("{written} is neither a table nor a name of a WITH"),
+                format!("`{written}` is neither a table nor a name of a WITH"),
             ));
         };
         self.query(cte.query, visible.get(..cte.before).unwrap_or_default())
@@ -240,14 +240,14 @@ impl Proof<'_> {
         let name = function.name.to_string().trim_matches('"').to_lowercase();
         let functions = self.functions;
         if function.over.is_some() {
-            return Some(format!("the window function {name}"));
+            return Some(format!("the window function `{name}`"));
         }
         let is_scalar = functions.udf(&name).is_ok();
         if !is_scalar && (functions.udaf(&name).is_ok() || functions.udwf(&name).is_ok()) {
-            return Some(format!("the aggregate {name}"));
+            return Some(format!("the aggregate `{name}`"));
         }
         let volatile = functions.udf(&name).is_ok_and(|udf| udf.signature().volatility == Volatility::Volatile);
-        (volatile || is_clock(&name)).then(|| format!("{name}, which gives another value in each run"))
+        (volatile || is_clock(&name)).then(|| format!("`{name}`, which gives another value in each run"))
     }
 }
 
@@ -314,7 +314,7 @@ impl Visitor for ExprFinder<'_> {
             Expr::Function(function) if self.depth == 0 => self.proof.objection(function),
             Expr::Value(ValueWithSpan { value: Value::Placeholder(name), .. }) => {
                 let differs = matches!(name.to_lowercase().as_str(), ":run_id" | ":execution_ts");
-                differs.then(|| format!("{name}, which has another value in each run"))
+                differs.then(|| format!("`{name}`, which has another value in each run"))
             }
             _ => None,
         };

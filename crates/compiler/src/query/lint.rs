@@ -44,7 +44,7 @@ impl Visitor for Finder<'_> {
             && let Some(reason) = objection(function)
         {
             let name = function.name.to_string().to_lowercase();
-            let warning = self.source.warning("ties", self.source.range_of(expr), format!("{name} {reason}"));
+            let warning = self.source.warning("ties", self.source.range_of(expr), format!("`{name}` {reason}"));
             let help = "add keys to ORDER BY until no two rows are equal";
             let help = if PICK_BY_VALUE.contains(&name.as_str()) {
                 "use row_number() with an ORDER BY that decides"

@@ -5,8 +5,10 @@
 //!
 //! Invariant: nothing of the text is executed, and nothing of the data is read; all stages are bounded in depth.
 
+mod cast;
 mod dialect;
 mod divide;
+mod epoch;
 mod incremental;
 mod lint;
 mod parse;
@@ -14,11 +16,10 @@ mod place;
 mod plan;
 mod resolve;
 mod scope;
-mod sql_type;
-mod suggest;
 mod tables;
 #[cfg(test)]
 mod tests;
+mod wording;
 
 use std::{collections::BTreeMap, ops::Range};
 
@@ -115,6 +116,7 @@ impl ParsedQuery {
                 divide::write_out(&mut resolved.query, planner.divisions());
                 planned = plan(&resolved.query)?;
             }
+            epoch::refuse_epochs(&planned, &self.source).map_err(one)?;
             let sql = resolved.query.to_string();
             self.check_readable(&sql).map_err(one)?;
             let query = Query {

@@ -25,9 +25,9 @@ const OPERATORS_MAX: usize = 500;
 
 /// Parses the one query that stands in the range of `source`; a trailing `;` is fine.
 pub(super) fn parse(source: &Source) -> Result<Box<ast::Query>, Diagnostics> {
-    let tokens = Tokenizer::new(&JobDialect, source.query_text())
-        .tokenize_with_location()
-        .map_err(|error| one(source.error("syntax", at_token(source, error.location), error.message)))?;
+    let tokens = Tokenizer::new(&JobDialect, source.query_text()).tokenize_with_location().map_err(|error| {
+        one(source.error("syntax", at_token(source, error.location), lowercase_first(&error.message)))
+    })?;
     let significant: Vec<_> = tokens.into_iter().filter(|token| !is_layout(&token.token)).collect();
     check_statement(source, &significant)?;
     check_depth(source, &significant)?;
@@ -184,10 +184,24 @@ fn split_place(text: &str) -> (&str, Option<Location>) {
 
 /// `Expected: an expression, found: FROM` becomes `expected an expression, found FROM`.
 fn plain_message(message: &str) -> String {
-    let Some(rest) = message.strip_prefix("Expected: ") else { return message.to_owned() };
+    let Some(rest) = message.strip_prefix("Expected: ") else { return lowercase_first(message) };
     let (expected, found) = rest.rsplit_once(", found: ").unwrap_or((rest, "something else"));
-    let found = if found == "EOF" { "the end of the query" } else { found };
-    format!("expected {expected}, found {found}")
+    match found {
+        "EOF" => format!("expected {expected}, found the end of the query"),
+        found => format!("expected {expected}, found `{found}`"),
+    }
+}
+
+/// For messages of others, which begin with a capital.
+pub(super) fn lowercase_first(text: &str) -> String {
+    let mut chars = text.chars();
+    match (chars.next(), text.chars().nth(1)) {
+        // A word in capitals is a name.
+        (Some(first), Some(second)) if second.is_lowercase() || second == ' ' => {
+            first.to_lowercase().chain(chars).collect()
+        }
+        _ => text.to_owned(),
+    }
 }
 
 fn name_of(token: &Token) -> String {

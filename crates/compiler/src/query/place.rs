@@ -69,10 +69,12 @@ impl Source {
 
     /// The byte range of a piece of syntax; the whole query if the piece does not know where it stands.
     pub(super) fn range_of(&self, node: &impl Spanned) -> Range<usize> {
-        match self.range_of_span(node.span()) {
-            Some(range) => range.start..self.closed(&range),
-            None => self.range(),
-        }
+        self.range_of_node(node.span()).unwrap_or_else(|| self.range())
+    }
+
+    /// The byte range of the span of a piece of syntax; `None` for an empty one.
+    pub(super) fn range_of_node(&self, span: Span) -> Option<Range<usize>> {
+        self.range_of_span(span).map(|range| range.start..self.closed(&range))
     }
 
     /// Where a range ends if the parentheses that it opens are closed: the spans of calls leave the last one out.
@@ -81,7 +83,9 @@ impl Source {
         let mut quote = None;
         for (at, c) in self.slice(&(range.start..self.range.end)).char_indices() {
             let end = range.start + at;
-            if end >= range.end && open == 0 {
+            // A call whose arguments have no place, such as `count(*)`, ends before its parenthesis.
+            let is_call = end == range.end && c == '(';
+            if end >= range.end && open == 0 && !is_call {
                 break;
             }
             match (quote, c) {
@@ -99,6 +103,13 @@ impl Source {
             }
         }
         range.end
+    }
+
+    /// Where `text` stands behind or in a range, in any case; the range itself if it does not.
+    pub(super) fn find_after(&self, range: &Range<usize>, text: &str) -> Range<usize> {
+        let rest = self.slice(&(range.start..self.range.end));
+        let found = rest.to_ascii_lowercase().find(&text.to_ascii_lowercase()).map(|at| range.start + at);
+        found.map_or_else(|| range.clone(), |start| start..start + text.len())
     }
 
     pub(super) fn error(&self, code: &'static str, span: Range<usize>, message: impl Into<String>) -> Diagnostic {

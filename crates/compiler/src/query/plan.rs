@@ -29,7 +29,7 @@ use datafusion::{
     },
 };
 
-use super::{divide::Divisions, place::Source, resolve::Known};
+use super::{divide::Divisions, place::Source, resolve::Known, wording};
 use crate::{Diagnostic, TableName};
 
 /// How many times a query is planned again to find the place of an error that has none.
@@ -74,9 +74,9 @@ impl<'a> Planner<'a> {
     /// Says what the planner refused, and where.
     pub(super) fn explain(&self, error: &DataFusionError, query: &Query, source: &Source) -> Diagnostic {
         let (message, span) = plain(error);
-        let known = span.and_then(|span| source.range_of_span(span));
+        let known = span.and_then(|span| source.range_of_node(span));
         let range = known.or_else(|| self.locate(&message, query, source)).unwrap_or_else(|| source.range());
-        let (message, help) = in_our_words(&message);
+        let (message, help) = wording::in_our_words(&message);
         source.error(code(error), range, message).with_help_if(help)
     }
 
@@ -102,7 +102,7 @@ impl<'a> Planner<'a> {
             }
             // Of two operands that do not fit one another neither is the culprit, their parent is.
             let [culprit] = culprits.as_slice() else { return found };
-            found = tree.span(*culprit).and_then(|span| source.range_of_span(span)).or(found);
+            found = tree.span(*culprit).and_then(|span| source.range_of_node(span)).or(found);
             candidates = tree.children(Some(*culprit));
         }
     }
@@ -124,10 +124,10 @@ fn plain(error: &DataFusionError) -> (String, Option<Span>) {
         DataFusionError::Shared(inner) => plain(inner),
         DataFusionError::Collection(errors) => errors.first().map_or_else(|| (String::new(), None), plain),
         DataFusionError::Diagnostic(diagnostic, inner) => {
-            let (message, place) = plain(inner);
+            let (_, place) = plain(inner);
             let notes = diagnostic.notes.iter().filter_map(|note| note.span);
             let span = diagnostic.span.into_iter().chain(notes).next();
-            (message, place.or_else(|| span.map(parser_span)))
+            (diagnostic.message.clone(), place.or_else(|| span.map(parser_span)))
         }
         DataFusionError::Internal(message)
         | DataFusionError::Plan(message)
@@ -141,44 +141,9 @@ fn plain(error: &DataFusionError) -> (String, Option<Span>) {
     }
 }
 
-fn parser_span(span: datafusion::common::Span) -> Span {
+pub(super) fn parser_span(span: datafusion::common::Span) -> Span {
     let location = |at: datafusion::common::Location| Location { line: at.line, column: at.column };
     Span { start: location(span.start), end: location(span.end) }
-}
-
-/// The first line without the planner's prefixes and notation; what follows "Did you mean" or a list of candidates is
-/// help.
-fn in_our_words(message: &str) -> (String, Option<String>) {
-    let mut text = message.split("\n\nbacktrace").next().unwrap_or(message).trim();
-    for prefix in
-        ["Error during planning: ", "Schema error: ", "Execution error: ", "This feature is not implemented: "]
-    {
-        text = text.strip_prefix(prefix).unwrap_or(text);
-    }
-    let (first, rest) = text.split_once('\n').unwrap_or((text, ""));
-    let (first, hint) =
-        first.split_once(" Did you mean ").map_or((first, None), |(message, hint)| (message, Some(hint)));
-    let candidates = rest.lines().map(str::trim).filter(|line| !line.is_empty());
-    let candidates: Vec<&str> = candidates.filter(|line| !line.starts_with("Candidate functions")).collect();
-    let help = match (hint, candidates.as_slice()) {
-        (Some(hint), _) => Some(format!("did you mean {hint}")),
-        (None, []) => None,
-        (None, [one]) => Some((*one).to_owned()),
-        (None, several) => Some(several.iter().take(4).copied().collect::<Vec<_>>().join("; ")),
-    };
-    let message = first.trim_end_matches(['.', ' ', ':']).replace("\"", "");
-    (lowercase_first(&message), help)
-}
-
-fn lowercase_first(text: &str) -> String {
-    let mut chars = text.chars();
-    match (chars.next(), text.chars().nth(1)) {
-        // A word in capitals is a name.
-        (Some(first), Some(second)) if second.is_lowercase() || second == ' ' => {
-            first.to_lowercase().chain(chars).collect()
-        }
-        _ => text.to_owned(),
-    }
 }
 
 /// All expressions of a query, numbered in the order of a visit.

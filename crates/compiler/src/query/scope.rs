@@ -10,6 +10,8 @@ use datafusion::{
     sql::sqlparser::ast::{Expr, Ident},
 };
 
+use crate::sql_type::same_name;
+
 /// A column that a relation has.
 #[derive(Clone, Debug)]
 pub(super) struct Column {
@@ -70,11 +72,6 @@ pub(super) enum Found {
     Many(Vec<Hit>),
     /// Nothing.
     None,
-}
-
-/// What may be compared without regard to case.
-pub(super) fn same_name(left: &str, right: &str) -> bool {
-    left == right || left.to_lowercase() == right.to_lowercase()
 }
 
 /// A quoted identifier that keeps its place.
@@ -177,7 +174,7 @@ impl Scope {
     }
 
     /// Every name that could have been meant, for suggestions.
-    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> + Clone {
         self.relations.iter().flat_map(|relation| relation.columns.iter().flatten()).map(|column| column.name.as_str())
     }
 

@@ -8,7 +8,7 @@ use std::ops::{ControlFlow, Range};
 use datafusion::sql::sqlparser::ast::{ObjectName, Query, TableFactor, Visit, Visitor};
 
 use super::place::Source;
-use crate::{Diagnostic, TableName};
+use crate::{Diagnostic, TableName, suggest::did_you_mean};
 
 /// What one FROM names.
 pub(super) enum Mention {
@@ -46,10 +46,10 @@ pub(super) fn invalid_table<'a>(
         tables.iter().filter(|table| table.split_once('.').is_some_and(|(_, table)| table.eq_ignore_ascii_case(last)));
     let same_table: Vec<&str> = same_table.map(String::as_str).collect();
     let help = match same_table.as_slice() {
-        [] => super::suggest::did_you_mean(name, tables.iter().map(String::as_str)),
-        found => Some(format!("did you mean {}?", found.join(" or "))),
+        [] => did_you_mean(name, tables.iter().map(String::as_str)),
+        found => Some(format!("did you mean `{}`?", found.join("` or `"))),
     };
-    let message = format!("{name} is neither a table nor a name of a WITH");
+    let message = format!("`{name}` is neither a table nor a name of a WITH");
     source
         .error("invalid_table", span, message)
         .with_help_if(help.or_else(|| Some("a table is named zone.table, by its folder and its file".to_owned())))

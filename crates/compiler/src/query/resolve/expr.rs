@@ -19,10 +19,10 @@ use super::{
 use crate::{
     ParamType,
     query::{
+        cast::{arrow_type, instant, plain_sql},
         divide,
-        sql_type::{arrow_type, instant, plain_sql},
-        suggest::did_you_mean,
     },
+    suggest::closest,
 };
 
 /// A cast of `expr` that canonical SQL can say; a failing `is_try` gives NULL.
@@ -170,7 +170,7 @@ impl Resolver<'_> {
             Expr::Interval(interval) => self.expr(&mut interval.value, view),
             other => {
                 let span = self.source.range_of(other);
-                let what = format!("{other}");
+                let what = format!("`{other}`");
                 let what = if what.len() > 60 { "this expression" } else { what.as_str() };
                 self.unsupported(span, what);
             }
@@ -288,7 +288,7 @@ impl Resolver<'_> {
         match arrow_type(&data_type) {
             Ok(data_type) => Some(cast_to(inner, &data_type, is_try, span)),
             Err(problem) => {
-                let place = self.source.range_of(expr);
+                let place = self.source.find_after(&self.source.range_of(expr), &data_type.to_string());
                 self.report(self.source.error("unknown_type", place, problem.message).with_help_if(problem.help));
                 None
             }
@@ -300,13 +300,13 @@ impl Resolver<'_> {
         let Value::Placeholder(written) = &value.value else { return None };
         let span = self.source.range_of_span(value.span).unwrap_or_else(|| self.source.range());
         let Some(name) = written.strip_prefix(':') else {
-            let error = self.source.error("parameter", span, format!("{written} is no parameter"));
-            self.report(error.with_help("a parameter is written :name and declared in job.toml"));
+            let error = self.source.error("parameter", span, format!("`{written}` is no parameter"));
+            self.report(error.with_help("a parameter is written `:name` and declared in job.toml"));
             return None;
         };
         let folded = name.to_lowercase();
         if matches!(folded.as_str(), "start_ts" | "end_ts") {
-            self.unsupported(span, &format!(":{folded}"));
+            self.unsupported(span, &format!("`:{folded}`"));
             return None;
         }
         let declared = self
@@ -320,8 +320,8 @@ impl Resolver<'_> {
             (None, "execution_ts") => (folded, ParamType::Timestamp),
             (None, _) => {
                 let known = self.known.params.keys().map(String::as_str).chain(["run_id", "execution_ts"]);
-                let help = did_you_mean(name, known).map(|help| help.replace("mean ", "mean :"));
-                let error = self.source.error("unknown_parameter", span, format!("there is no parameter :{name}"));
+                let help = closest(name, known).map(|name| format!("did you mean `:{name}`?"));
+                let error = self.source.error("unknown_parameter", span, format!("there is no parameter `:{name}`"));
                 self.report(
                     error.with_help(help.unwrap_or_else(|| "declare it under [params] in job.toml".to_owned())),
                 );

@@ -5,10 +5,13 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::{Resolver, View};
-use crate::query::{
-    scope::{Column, Found, Hit, MergedPair, Relation, Scope, quoted, same_name},
-    suggest::did_you_mean,
-    tables,
+use crate::{
+    query::{
+        scope::{Column, Found, Hit, MergedPair, Relation, Scope, quoted},
+        tables,
+    },
+    sql_type::same_name,
+    suggest::{closest, did_you_mean},
 };
 
 /// Which sides of a join are seen after it, and which may lack a row.
@@ -58,7 +61,7 @@ impl Resolver<'_> {
                 let error = self.source.error(
                     "duplicate_alias",
                     relation.span.clone(),
-                    format!("this FROM has two tables of the name {name}"),
+                    format!("this FROM has two tables of the name `{name}`"),
                 );
                 self.report(error.with_help("give one of them another alias"));
             }
@@ -127,7 +130,7 @@ impl Resolver<'_> {
                 }
             }
             TableFactor::Table { name, args: Some(_), .. } | TableFactor::Function { name, .. } => {
-                let message = format!("the table function {name} is not supported yet");
+                let message = format!("the table function `{name}` is not supported yet");
                 let error = self.source.error("unsupported", span.clone(), message);
                 self.report(error.with_help("a SELECT of unnest(range(1, 10)) gives rows too"));
                 open(span)
@@ -150,7 +153,7 @@ impl Resolver<'_> {
                 }
                 None => {
                     let ctes: Vec<&str> = self.ctes.iter().map(|cte| cte.name.as_str()).collect();
-                    let near = did_you_mean(&single.value, ctes);
+                    let near = closest(&single.value, ctes).map(|name| format!("did you mean `{name}`?"));
                     let error =
                         tables::invalid_table(self.source, &single.value, span.clone(), self.known.tables.keys());
                     self.report(error.with_help_if(near));
@@ -183,8 +186,8 @@ impl Resolver<'_> {
         let Some((found, schema)) = found else {
             let tables: Vec<String> = self.known.tables.keys().map(ToString::to_string).collect();
             let help = did_you_mean(&written, tables.iter().map(String::as_str));
-            let error = self.source.error("unknown_table", span, format!("there is no table {written}"));
-            self.report(error.with_help_if(help.or_else(|| super::names::list_of(&tables))));
+            let error = self.source.error("unknown_table", span, format!("there is no table `{written}`"));
+            self.report(error.with_help_if(help));
             return (vec![zone.value.clone(), table.value.clone()], None);
         };
         self.reads.insert(found.clone());
@@ -218,7 +221,7 @@ impl Resolver<'_> {
         if let Some(columns) = &columns
             && columns.len() != given
         {
-            let message = format!("{} has {} columns, and {given} names are given", alias.name.value, columns.len());
+            let message = format!("`{}` has {} columns, and {given} names are given", alias.name.value, columns.len());
             self.report(self.source.error("alias_columns", span, message));
         }
         let known = columns.unwrap_or_default();
@@ -318,7 +321,7 @@ impl Resolver<'_> {
         match scope.find(key) {
             Found::One(hit) => Some(hit),
             Found::Many(_) => {
-                let message = format!("{} is ambiguous on the {side} side of this join", key.value);
+                let message = format!("`{}` is ambiguous on the {side} side of this join", key.value);
                 self.report(self.source.error("ambiguous_column", span, message));
                 None
             }
@@ -326,7 +329,7 @@ impl Resolver<'_> {
                 if let Some(hit) = scope.find_open(key) {
                     return Some(hit);
                 }
-                let message = format!("the {side} side of this join has no column {}", key.value);
+                let message = format!("the {side} side of this join has no column `{}`", key.value);
                 let help = did_you_mean(&key.value, scope.names());
                 self.report(self.source.error("unknown_column", span, message).with_help_if(help));
                 None

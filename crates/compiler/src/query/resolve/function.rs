@@ -13,7 +13,7 @@ use datafusion::{
 };
 
 use super::{Resolver, View};
-use crate::query::{sql_type::instant, suggest::did_you_mean};
+use crate::{query::cast::instant, suggest::did_you_mean};
 
 /// Calls that the planner knows without a registry.
 const PLANNER_FUNCTIONS: [&str; 4] = ["unnest", "unnest_outer", "make_map", "map"];
@@ -59,7 +59,7 @@ impl Resolver<'_> {
     pub(super) fn function(&mut self, function: &mut Function, view: View<'_>) -> Option<Expr> {
         let [part] = function.name.0.as_slice() else {
             let span = self.source.range_of(&function.name);
-            let message = format!("there is no function {}", function.name);
+            let message = format!("there is no function `{}`", function.name);
             self.report(self.source.error("unknown_function", span, message).with_help("functions have no schema"));
             return None;
         };
@@ -76,6 +76,9 @@ impl Resolver<'_> {
         let name = ident.value.to_lowercase();
         if let Some(clock) = clock(&name) {
             return Some(self.clock(clock, &ident, function));
+        }
+        if matches!(function.args, FunctionArguments::None) && !self.is_known(&name) {
+            return self.column(std::slice::from_ref(&ident), view).map(|named| named.expr);
         }
         self.check_known(&ident, &name, function);
         let written =
@@ -101,7 +104,7 @@ impl Resolver<'_> {
         };
         if has_arguments || function.over.is_some() || function.filter.is_some() {
             let span = self.source.range_of(function);
-            self.report(self.source.error("arguments", span, format!("{} takes no arguments", ident.value)));
+            self.report(self.source.error("arguments", span, format!("`{}` takes no arguments", ident.value)));
         }
         self.params.insert("execution_ts".to_owned());
         let moment = placeholder("execution_ts", ident.span);
@@ -132,7 +135,7 @@ impl Resolver<'_> {
             let mut names: Vec<String> = names.filter(|name| !name.starts_with("__")).collect();
             names.sort_unstable();
             let help = did_you_mean(name, names.iter().map(String::as_str));
-            let error = self.source.error("unknown_function", span, format!("there is no function {}", ident.value));
+            let error = self.source.error("unknown_function", span, format!("there is no function `{}`", ident.value));
             self.report(error.with_help_if(help));
             return;
         }
@@ -142,14 +145,16 @@ impl Resolver<'_> {
         }
         let is_window_only = functions.udf(name).is_err() && functions.udaf(name).is_err();
         if is_window_only && function.over.is_none() {
-            let message = format!("{} is a window function and needs OVER (…)", ident.value);
+            let message = format!("`{}` is a window function and needs OVER (…)", ident.value);
             self.report(self.source.error("window_function", span, message));
             return;
         }
         let volatile = functions.udf(name).is_ok_and(|udf| udf.signature().volatility == Volatility::Volatile);
         if volatile && self.purpose == super::Purpose::Model {
-            let message =
-                format!("{} gives another value each time, so that a model would never be the same twice", ident.value);
+            let message = format!(
+                "`{}` gives another value each time, so that a model would never be the same twice",
+                ident.value
+            );
             let help = "hash columns of the row instead, or make the value a parameter";
             self.report(self.source.error("volatile_function", span, message).with_help(help));
         }

@@ -95,6 +95,7 @@ pub(super) fn resolve(
         block: 0,
         blocks: 0,
         derived: 0,
+        aliases: Vec::new(),
     };
     let mut query = Box::new(query.clone());
     let outputs = resolver.query(&mut query);
@@ -137,6 +138,8 @@ struct Resolver<'a> {
     block: usize,
     blocks: usize,
     derived: usize,
+    /// Names that the SELECT list which is being resolved gives, to tell what was meant by an unknown name.
+    aliases: Vec<String>,
 }
 
 /// Which output names an expression sees besides the scopes.

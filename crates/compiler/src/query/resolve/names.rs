@@ -6,9 +6,10 @@ use datafusion::{
 };
 
 use super::{Output, Resolver, View};
-use crate::query::{
-    scope::{Column, Found, Hit, same_name},
-    suggest::{did_you_mean, nearest},
+use crate::{
+    query::scope::{Column, Found, Hit, Relation},
+    sql_type::same_name,
+    suggest::{closest, did_you_mean},
 };
 
 /// A resolved column or field.
@@ -84,8 +85,8 @@ impl Resolver<'_> {
             .map(|column| column.name.clone())
             .collect();
         let span = self.source.range_of_ident(&name);
-        let help = did_you_mean(&name.value, columns.iter().map(String::as_str)).or_else(|| list_of(&columns));
-        let message = format!("{table} has no column {}", name.value);
+        let help = did_you_mean(&name.value, columns.iter().map(String::as_str));
+        let message = format!("`{table}` has no column `{}`", name.value);
         self.report(self.source.error("unknown_column", span, message).with_help_if(help));
         Outcome::Reported
     }
@@ -111,8 +112,8 @@ impl Resolver<'_> {
                 let found = exact.or_else(|| fields.iter().find(|other| same_name(other.name(), &field.value)));
                 let Some(found) = found else {
                     let names: Vec<String> = fields.iter().map(|field| field.name().clone()).collect();
-                    let help = did_you_mean(&field.value, names.iter().map(String::as_str)).or_else(|| list_of(&names));
-                    let message = format!("{} has no field {}", parent.name, field.value);
+                    let help = did_you_mean(&field.value, names.iter().map(String::as_str));
+                    let message = format!("`{}` has no field `{}`", parent.name, field.value);
                     let span = self.source.range_of_ident(field);
                     self.report(self.source.error("unknown_field", span, message).with_help_if(help));
                     return None;
@@ -120,7 +121,7 @@ impl Resolver<'_> {
                 (found.name().clone(), Some(found.data_type().clone()))
             }
             Some(other) => {
-                let message = format!("{} is of type {other} and has no fields", parent.name);
+                let message = format!("`{}` is of type {other} and has no fields", parent.name);
                 self.report(self.source.error("unknown_field", self.source.range_of_ident(field), message));
                 return None;
             }
@@ -134,8 +135,8 @@ impl Resolver<'_> {
         let written = parts.iter().map(|part| part.value.as_str()).collect::<Vec<_>>().join(".");
         let names: Vec<String> = hits.iter().map(|hit| plain(&hit.expr)).collect();
         let span = self.source.range_of(&Expr::CompoundIdentifier(parts.to_vec()));
-        let message = format!("{written} is ambiguous");
-        let help = format!("name one of {}", names.join(", "));
+        let message = format!("`{written}` is ambiguous");
+        let help = format!("name one of `{}`", names.join("`, `"));
         self.report(self.source.error("ambiguous_column", span, message).with_label("could be either").with_help(help));
     }
 
@@ -146,51 +147,51 @@ impl Resolver<'_> {
         let diagnostic = match parts {
             [name] => {
                 let diagnostic =
-                    self.source.error("unknown_column", span, format!("there is no column {written} here"));
+                    self.source.error("unknown_column", span, format!("there is no column `{written}` here"));
                 diagnostic.with_help_if(self.suggest_column(&name.value, view))
             }
             [qualifier, ..] => {
-                let relations = self.scopes.iter().flat_map(|scope| &scope.relations);
-                let names: Vec<&str> =
-                    relations.filter_map(|relation| relation.qualifier.last()).map(String::as_str).collect();
-                // `events.page` where only the qualifier is wrong, or `infos.page` where a struct was meant.
-                let near = nearest(&qualifier.value, names.iter().copied());
-                let help = near.map(|name| format!("did you mean {name}.{}?", last.value)).or_else(|| {
-                    let has_column =
-                        self.scopes.iter().flat_map(|scope| scope.names()).any(|n| same_name(n, &last.value));
-                    has_column.then(|| format!("did you mean {}?", last.value))
-                });
-                let message = format!("there is no table {} in this FROM", qualifier.value);
-                let help = help.or_else(|| (!names.is_empty()).then(|| format!("the FROM has {}", names.join(", "))));
-                self.source
-                    .error("unknown_table_alias", self.source.range_of_ident(qualifier), message)
-                    .with_help_if(help)
+                let span = self.source.range_of_ident(qualifier);
+                let message = format!("there is no table `{}` in this FROM", qualifier.value);
+                let help = self.suggest_qualified(&qualifier.value, &last.value);
+                self.source.error("unknown_table_alias", span, message).with_help_if(help)
             }
             [] => return,
         };
         self.report(diagnostic);
     }
 
+    /// Another table for a column whose qualifier is unknown: one that has the column, else one of a similar name.
+    fn suggest_qualified(&self, qualifier: &str, column: &str) -> Option<String> {
+        let relations: Vec<_> = self.scopes.iter().rev().flat_map(|scope| &scope.relations).collect();
+        let name = |relation: &&Relation| relation.qualifier.last().cloned();
+        let has_column =
+            |relation: &&&Relation| relation.columns.iter().flatten().any(|own| same_name(&own.name, column));
+        let with_column: Vec<String> = relations.iter().filter(has_column).filter_map(name).collect();
+        let all: Vec<String> = relations.iter().filter_map(name).collect();
+        let near = |names: &[String]| closest(qualifier, names.iter().map(String::as_str)).map(str::to_owned);
+        let found = near(&with_column).or_else(|| with_column.first().cloned()).or_else(|| near(&all));
+        match found {
+            Some(table) => Some(format!("did you mean `{table}.{column}`?")),
+            None => did_you_mean(qualifier, all.iter().map(String::as_str)),
+        }
+    }
+
+    /// The name nearest to one that is unknown: of this SELECT first, then of those around it.
     fn suggest_column(&self, name: &str, view: View<'_>) -> Option<String> {
         let outputs = view.outputs.iter().filter_map(|output| output.name.as_deref());
         let innermost = self.scopes.last().into_iter().flat_map(|scope| scope.names());
         let here: Vec<&str> = innermost.chain(outputs).collect();
-        did_you_mean(name, here.iter().copied())
-            .or_else(|| did_you_mean(name, self.scopes.iter().rev().skip(1).flat_map(|scope| scope.names())))
-            .or_else(|| {
-                let names: Vec<String> = here.iter().map(|name| (*name).to_owned()).collect();
-                list_of(&names)
-            })
-    }
-}
-
-/// A help that lists what there is, if that is short.
-pub(super) fn list_of(names: &[String]) -> Option<String> {
-    const LISTED_MAX: usize = 12;
-    match names {
-        [] => None,
-        names if names.len() <= LISTED_MAX => Some(format!("there is {}", names.join(", "))),
-        names => Some(format!("there is {}, …", names.get(..LISTED_MAX).unwrap_or_default().join(", "))),
+        if self.aliases.iter().any(|alias| same_name(alias, name)) {
+            return Some(
+                "the expressions of a SELECT do not see each other: repeat it, or name it in a subquery".to_owned(),
+            );
+        }
+        let around = self.scopes.iter().rev().skip(1).flat_map(|scope| scope.names());
+        match closest(name, here.iter().copied()).or_else(|| closest(name, around)) {
+            Some(near) => Some(format!("did you mean `{near}`?")),
+            None => did_you_mean(name, here),
+        }
     }
 }
 

@@ -8,7 +8,10 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::{Cte, Output, Purpose, Resolver, View, wildcard::is_column};
-use crate::query::scope::{Column, quoted, same_name};
+use crate::{
+    query::scope::{Column, quoted},
+    sql_type::same_name,
+};
 
 impl Resolver<'_> {
     /// Resolves a query and gives its output columns.
@@ -85,7 +88,7 @@ impl Resolver<'_> {
                 self.report(self.source.error(
                     "duplicate_cte",
                     span.clone(),
-                    format!("this WITH has two queries {name}"),
+                    format!("this WITH has two queries `{name}`"),
                 ));
             }
             if cte.from.is_some() {
@@ -191,10 +194,12 @@ impl Resolver<'_> {
         self.write_windows_out(select);
         let scope = self.from(&mut select.from);
         let (outputs, _) = self.in_scope(scope, |resolver| {
+            let outer_aliases = std::mem::replace(&mut resolver.aliases, aliases_of(&select.projection));
             if let Some(expr) = &mut select.selection {
                 resolver.expr(expr, View::SCOPE);
             }
             let outputs = resolver.projection(&mut select.projection);
+            resolver.aliases = outer_aliases;
             // A column wins over an output of its name everywhere but in ORDER BY and DISTINCT ON.
             let columns_first = View { outputs: &outputs, outputs_first: false };
             let outputs_first = View { outputs: &outputs, outputs_first: true };
@@ -367,18 +372,18 @@ impl Resolver<'_> {
         for (index, output) in outputs.iter().enumerate() {
             let span = output.span.clone();
             let Some(name) = &output.name else {
-                let help = format!("give it a name: … AS {}", suggested_alias(self.source.slice(&span)));
+                let help = format!("give it a name: `AS {}`", suggested_alias(self.source.slice(&span)));
                 let error = self.source.error("alias_needed", span, "this column of the table needs a name");
                 self.report(error.with_help(help));
                 continue;
             };
             if name.is_empty() || name.contains(FORBIDDEN) {
                 let fixed = name.replace(FORBIDDEN, "_");
-                let message = format!("a column of a table cannot be named \"{}\"", name.escape_debug());
+                let message = format!("a column of a table cannot be named `{}`", name.escape_debug());
                 let help = if name.is_empty() {
                     "give it a name".to_owned()
                 } else {
-                    format!("rename it, for example to {fixed}")
+                    format!("rename it, for example to `{fixed}`")
                 };
                 self.report(self.source.error("column_name", span.clone(), message).with_help(help));
             }
@@ -389,15 +394,23 @@ impl Resolver<'_> {
                 .find(|other| same_name(other, name));
             if let Some(other) = same {
                 let message = if other == name {
-                    format!("two columns of the table are named {name}")
+                    format!("two columns of the table are named `{name}`")
                 } else {
-                    format!("two columns of the table, {other} and {name}, differ only in case")
+                    format!("two columns of the table, `{other}` and `{name}`, differ only in case")
                 };
                 let help = "rename or leave out one of them";
                 self.report(self.source.error("duplicate_column", span, message).with_help(help));
             }
         }
     }
+}
+
+fn aliases_of(items: &[SelectItem]) -> Vec<String> {
+    let alias = |item: &SelectItem| match item {
+        SelectItem::ExprWithAlias { alias, .. } => Some(alias.value.clone()),
+        _ => None,
+    };
+    items.iter().filter_map(alias).collect()
 }
 
 /// A name for an expression: its words, `count(DISTINCT user_id)` gives `count_distinct_user_id`.

@@ -6,8 +6,9 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::{Output, Resolver, View};
-use crate::query::{
-    scope::{Hit, quoted, same_name},
+use crate::{
+    query::scope::{Hit, quoted},
+    sql_type::same_name,
     suggest::did_you_mean,
 };
 
@@ -58,11 +59,10 @@ impl Resolver<'_> {
             let names: Vec<&str> =
                 scope.relations.iter().filter_map(|relation| relation.qualifier.last()).map(String::as_str).collect();
             let written = parts.iter().map(|part| part.value.as_str()).collect::<Vec<_>>().join(".");
-            let help = did_you_mean(&written, names.iter().copied())
-                .or_else(|| (!names.is_empty()).then(|| format!("the FROM has {}", names.join(", "))));
+            let help = did_you_mean(&written, names.iter().copied());
             let span = self.source.range_of(name);
             let error =
-                self.source.error("unknown_table_alias", span, format!("there is no table {written} in this FROM"));
+                self.source.error("unknown_table_alias", span, format!("there is no table `{written}` in this FROM"));
             self.report(error.with_help_if(help));
             return None;
         };
@@ -109,7 +109,7 @@ impl Resolver<'_> {
             let names = columns.iter().map(|column| column.hit.column.name.as_str());
             let help = did_you_mean(&name.value, names);
             let span = self.source.range_of_ident(name);
-            let error = self.source.error("unknown_column", span, format!("* has no column {}", name.value));
+            let error = self.source.error("unknown_column", span, format!("`*` has no column `{}`", name.value));
             self.report(error.with_help_if(help));
         }
         found

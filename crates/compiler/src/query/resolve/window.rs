@@ -8,7 +8,7 @@ use datafusion::sql::sqlparser::ast::{
 use std::ops::ControlFlow;
 
 use super::{Resolver, View};
-use crate::query::{scope::same_name, suggest::did_you_mean};
+use crate::{sql_type::same_name, suggest::did_you_mean};
 
 impl Resolver<'_> {
     /// Resolves what a window is made of.
@@ -32,7 +32,7 @@ impl Resolver<'_> {
                 self.report(self.source.error(
                     "duplicate_window",
                     span,
-                    format!("there are two windows {}", name.value),
+                    format!("there are two windows `{}`", name.value),
                 ));
             }
             let spec = match definition {
@@ -58,7 +58,7 @@ impl Resolver<'_> {
         }
         let help = did_you_mean(&name.value, windows.iter().map(|(name, _)| name.value.as_str()));
         let span = self.source.range_of_ident(name);
-        let error = self.source.error("unknown_window", span, format!("there is no window {}", name.value));
+        let error = self.source.error("unknown_window", span, format!("there is no window `{}`", name.value));
         self.report(error.with_help_if(help));
         None
     }

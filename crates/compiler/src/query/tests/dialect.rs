@@ -18,7 +18,7 @@ fn parameters_become_placeholders_of_their_type() {
 
 #[test]
 fn colons_are_told_apart() {
-    let query = model("SELECT :n::varchar AS a, tags[1:2] AS b, tags[1::n] AS c, tags[:n] AS d FROM staging.events");
+    let query = model("SELECT :n::varchar AS a, tags[1:2] AS b, tags[1: :n] AS c, tags[:2] AS d FROM staging.events");
     assert_eq!(column(&query, "a"), DataType::Utf8);
     assert!(matches!(column(&query, "b"), DataType::List(_)), "{}", query.sql);
     assert_eq!(query.params, ["n"]);
@@ -41,7 +41,7 @@ fn the_moment_of_the_run_is_a_parameter() {
 #[test]
 fn parameters_of_time_ranges_are_known_but_not_supported() {
     let found = errors("SELECT page FROM staging.events WHERE ts > :start_ts");
-    assert_eq!((found[0].code, found[0].message.as_str()), ("unsupported", ":start_ts is not supported yet"));
+    assert_eq!((found[0].code, found[0].message.as_str()), ("unsupported", "`:start_ts` is not supported yet"));
 }
 
 #[test]
@@ -112,6 +112,16 @@ fn casts_name_types_as_tables_have_them() {
         ("h", DataType::Date32),
     ] {
         assert_eq!(column(&query, name), expected, "{name}");
+    }
+}
+
+#[test]
+fn a_number_is_no_timestamp() {
+    for text in ["CAST(ts AS TIMESTAMP)", "try_cast(length * 2 AS TIMESTAMP)", "(ts + 1)::timestamp"] {
+        let found = codes(&format!("SELECT {text} AS t FROM staging.events WHERE page <> ''"));
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].0, "epoch_cast", "{text}");
+        assert!(["ts", "length"].contains(&found[0].1.as_str()), "{text}: {}", found[0].1);
     }
 }
 

@@ -10,7 +10,7 @@ use datafusion::{
     sql::sqlparser::ast::{ArrayElemTypeDef, DataType as SqlType, ExactNumberInfo},
 };
 
-use super::suggest::did_you_mean;
+use crate::suggest::did_you_mean;
 
 /// An instant: what `TIMESTAMP` means.
 pub(super) fn instant() -> DataType {
@@ -128,7 +128,7 @@ fn unknown(sql: &SqlType) -> TypeProblem {
         _ => None,
     };
     let help = known.map(str::to_owned).or_else(|| did_you_mean(&name, NAMES));
-    TypeProblem { message: format!("there is no type {text}"), help }
+    TypeProblem { message: format!("there is no type `{text}`"), help }
 }
 
 #[cfg(test)]
