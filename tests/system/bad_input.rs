@@ -182,7 +182,7 @@ fn an_unknown_parameter_and_a_value_of_the_wrong_type() {
     let project = project();
     project.write(
         "jobs/test/job.toml",
-        "name = \"test\"\nraw = \"data/raw\"\nlake = \"data/lake\"\n[params]\nleast = { type = \"int\", default = 0 }\n",
+        "name = \"test\"\nraw = \"data/raw\"\nlake = \"data/lake\"\n[params]\nleast = { type = \"bigint\", default = 0 }\n",
     );
     project.write("jobs/test/curated/items.sql", "SELECT id, name FROM raw.items WHERE id > :least;");
     project.lakewright(&["run", "--param", "laest=1"]).assert_refused(2, &["laest", "least"]);

@@ -9,7 +9,9 @@ use lakewright_compiler::JobFolder;
 use lakewright_error::{Error, ErrorKind, Result};
 use lakewright_lake::{
     layout,
-    state::{Active, Format, Idempotency, JobSlot, LakeMarker, Spec, SpecOptions, list_numbers, open_lake},
+    state::{
+        Active, Format, Idempotency, JobSlot, LakeMarker, Spec, SpecOptions, list_numbers, newest_release, open_lake,
+    },
 };
 use uuid::{NoContext, Timestamp, Uuid};
 
@@ -42,7 +44,8 @@ pub(crate) struct Named {
 /// Refuses a lake of a newer format, and makes a prefix without a lake one.
 pub(crate) async fn ensure_lake(site: &Site) -> Result<()> {
     if retrying(|| open_lake(&site.lake)).await?.is_some() {
-        return Ok(());
+        // What a newer program published is refused before the run is accepted: its lake is left as it was.
+        return retrying(|| newest_release(&site.lake)).await.map(|_| ());
     }
     let marker = LakeMarker { format: Format, program: env!("CARGO_PKG_VERSION").to_owned() };
     create(&site.lake, layout::LAKE_MARKER, &marker).await.map(|_| ())

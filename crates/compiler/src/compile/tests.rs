@@ -1,3 +1,5 @@
+//! Whole jobs: what compiles, and every finding of what does not.
+
 use std::collections::BTreeMap;
 
 use datafusion::prelude::SessionContext;

@@ -121,7 +121,7 @@ impl ParsedQuery {
             self.check_readable(&sql).map_err(one)?;
             let query = Query {
                 sql,
-                schema: planned.schema().inner().clone(),
+                schema: SchemaRef::clone(planned.schema().inner()),
                 reads: resolved.reads.into_iter().collect(),
                 params: resolved.params.into_iter().collect(),
             };

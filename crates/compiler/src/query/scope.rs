@@ -65,6 +65,7 @@ enum Origin {
 
 /// What looking a name up gives.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "one lives at a time, on the stack")]
 pub(super) enum Found {
     /// Exactly this.
     One(Hit),

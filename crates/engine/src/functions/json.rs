@@ -37,8 +37,8 @@ enum Value {
     Bool(bool),
     Number(Number),
     Text(String),
-    Array(Vec<Value>),
-    Object(Vec<(String, Value)>),
+    Array(Vec<Self>),
+    Object(Vec<(String, Self)>),
 }
 
 impl<'de> Deserialize<'de> for Value {

@@ -51,7 +51,7 @@ impl LastRegex {
 }
 
 /// The texts of one row; `None` if one of the arguments is NULL.
-fn row_of<'a>(args: &'a [ArrayRef], row: usize) -> Option<(&'a str, &'a str)> {
+fn row_of(args: &[ArrayRef], row: usize) -> Option<(&str, &str)> {
     if args.iter().any(|argument| argument.is_null(row)) {
         return None;
     }

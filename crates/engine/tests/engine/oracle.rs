@@ -20,7 +20,7 @@ files = sys.argv[1:]
 duck = duckdb.sql(f"""
     SELECT count(*), sum(id), count(name), max(name), sum(price)::VARCHAR, max(epoch_us(seen)), max(day)::VARCHAR,
            count(*) FILTER (WHERE flag), sum(ratio), sum(place.x), sum(len(items))
-    FROM read_parquet({files!r}, hive_partitioning = false)""").fetchone()
+    FROM read_parquet({files!r}, hive_partitioning = false)""").fetchall()[0]
 print("duckdb", *duck)
 frame = polars.read_parquet(files, hive_partitioning=False)
 one = frame.select(

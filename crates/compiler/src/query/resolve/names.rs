@@ -21,6 +21,7 @@ pub(super) struct Named {
 }
 
 /// What one scope makes of a name.
+#[expect(clippy::large_enum_variant, reason = "one lives at a time, on the stack")]
 enum Outcome {
     Named(Named),
     /// Reported already.

@@ -31,10 +31,10 @@ fn queries_whose_rows_come_from_one_row_of_the_input_are_accepted() {
 #[test]
 fn the_part_that_stands_against_it_is_named() {
     for (text, place, part) in [
-        ("SELECT count(*) AS n FROM raw.events", "count(*)", "the aggregate count"),
+        ("SELECT count(*) AS n FROM raw.events", "count(*)", "the aggregate `count`"),
         ("SELECT page FROM raw.events GROUP BY page", "page", "GROUP BY"),
         ("SELECT DISTINCT page FROM raw.events", "SELECT", "DISTINCT"),
-        ("SELECT row_number() OVER (ORDER BY ts) AS r FROM raw.events", "row_number() OVER (ORDER BY ts)", "window"),
+        ("SELECT row_number() OVER (ORDER BY ts) AS r FROM raw.events", "row_number()", "window"),
         ("SELECT random() AS r FROM raw.events", "random()", "another value"),
         ("SELECT now() AS r FROM raw.events", "now()", "another value"),
         ("SELECT :run_id AS r FROM raw.events", ":run_id", "another value"),
