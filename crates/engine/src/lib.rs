@@ -12,6 +12,7 @@ mod functions;
 mod json;
 mod query;
 mod relation;
+mod row_number;
 mod session;
 mod write;
 

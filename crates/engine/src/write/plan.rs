@@ -23,6 +23,7 @@ use datafusion::{
 };
 
 use super::{TableWrite, exec::TableWriteExec, manifest::manifest_schema};
+use crate::row_number::number_rows;
 
 /// Rows of the input -> one row per DataFile.
 #[derive(Clone, Debug)]
@@ -91,7 +92,7 @@ impl UserDefinedLogicalNodeCore for TableWriteNode {
     }
 }
 
-/// DataFusion's planner, and the write node.
+/// DataFusion's planner, the write node, and our own numbering of rows.
 #[derive(Debug)]
 pub(crate) struct WritePlanner;
 
@@ -103,7 +104,7 @@ impl QueryPlanner for WritePlanner {
         session: &dyn Session,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let planner = DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(WriteExtensionPlanner)]);
-        planner.create_physical_plan(logical_plan, session).await
+        number_rows(planner.create_physical_plan(logical_plan, session).await?)
     }
 }
 

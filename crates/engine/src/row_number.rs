@@ -1,0 +1,251 @@
+//! Numbers the rows of sorted groups: `row_number() OVER (PARTITION BY …)` in one vectorised pass.
+//!
+//! Data flow: a physical plan as DataFusion made it -> [`number_rows`] puts [`RowNumberExec`] in place of each bounded
+//! window that computes nothing but row numbers over input sorted by its groups -> execution.
+//!
+//! DataFusion's own node keeps a state for each group. "The latest row of each key" is the commonest window of a job, its
+//! groups are as many as the keys, and the states cost more than everything else in such a step.
+//!
+//! Invariant: the same rows in the same order, with the same numbers, as the node that is replaced.
+
+use std::{any::Any, fmt, sync::Arc};
+
+use datafusion::{
+    arrow::{
+        array::{ArrayRef, Datum, RecordBatch, Scalar, UInt64Array},
+        compute::{kernels::cmp::not_distinct, partition},
+        datatypes::{DataType, SchemaRef},
+    },
+    common::{
+        Result, exec_datafusion_err,
+        tree_node::{Transformed, TreeNode, TreeNodeRecursion},
+    },
+    execution::{SendableRecordBatchStream, TaskContext},
+    functions_window::row_number::RowNumber,
+    logical_expr::WindowUDFImpl,
+    physical_expr::{
+        Distribution, PhysicalExpr,
+        window::{StandardWindowExpr, WindowExpr},
+    },
+    physical_expr_common::sort_expr::OrderingRequirements,
+    physical_plan::{
+        ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, InputDistributionRequirements,
+        InputOrderMode, PlanProperties, ReplaceChildrenOptions,
+        metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet},
+        stream::RecordBatchStreamAdapter,
+        windows::{BoundedWindowAggExec, WindowUDFExpr},
+    },
+};
+use futures::StreamExt;
+
+/// Replaces the windows that [`RowNumberExec`] can compute.
+///
+/// # Errors
+/// Those of walking the plan.
+pub(crate) fn number_rows(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+    let plan = plan.transform_up(|node| {
+        let window = (node.as_ref() as &dyn Any).downcast_ref::<BoundedWindowAggExec>();
+        Ok(match window.and_then(RowNumberExec::in_place_of) {
+            Some(numbered) => Transformed::yes(Arc::new(numbered) as Arc<dyn ExecutionPlan>),
+            None => Transformed::no(node),
+        })
+    })?;
+    Ok(plan.data)
+}
+
+/// Rows sorted by their groups -> the same rows, each with its number in its group, from 1.
+#[derive(Debug)]
+struct RowNumberExec {
+    input: Arc<dyn ExecutionPlan>,
+    groups: Vec<Arc<dyn PhysicalExpr>>,
+    /// How many equal columns of numbers are added.
+    columns: usize,
+    requirements: Vec<Option<OrderingRequirements>>,
+    distribution: Vec<Distribution>,
+    properties: Arc<PlanProperties>,
+    metrics: ExecutionPlanMetricsSet,
+}
+
+impl RowNumberExec {
+    /// The node that gives what `window` gives; `None` if only `window` itself can.
+    fn in_place_of(window: &BoundedWindowAggExec) -> Option<Self> {
+        let exprs = window.window_expr();
+        let groups = exprs.first()?.partition_by();
+        let input = window.input();
+        let schema = input.schema();
+        let is_comparable = |group: &Arc<dyn PhysicalExpr>| {
+            group.data_type(&schema).is_ok_and(|data_type| !data_type.is_nested() && data_type != DataType::Null)
+        };
+        let applies = window.input_order_mode == InputOrderMode::Sorted
+            && !groups.is_empty()
+            && groups.iter().all(is_comparable)
+            && exprs.iter().all(|expr| is_row_number(expr.as_ref()) && same_groups(expr.partition_by(), groups));
+        applies.then(|| Self {
+            input: Arc::clone(input),
+            groups: groups.to_vec(),
+            columns: exprs.len(),
+            requirements: window.required_input_ordering(),
+            distribution: vec![Distribution::KeyPartitioned(groups.to_vec())],
+            properties: Arc::clone(window.properties()),
+            metrics: ExecutionPlanMetricsSet::new(),
+        })
+    }
+}
+
+fn is_row_number(expr: &dyn WindowExpr) -> bool {
+    let Some(standard) = expr.as_any().downcast_ref::<StandardWindowExpr>() else { return false };
+    let Some(function) = standard.get_standard_func_expr().as_any().downcast_ref::<WindowUDFExpr>() else {
+        return false;
+    };
+    let implementation: &dyn WindowUDFImpl = function.fun().inner().as_ref();
+    (implementation as &dyn Any).is::<RowNumber>()
+}
+
+fn same_groups(one: &[Arc<dyn PhysicalExpr>], other: &[Arc<dyn PhysicalExpr>]) -> bool {
+    one.len() == other.len() && one.iter().zip(other).all(|(one, other)| one == other)
+}
+
+impl DisplayAs for RowNumberExec {
+    fn fmt_as(&self, _t: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let groups: Vec<String> = self.groups.iter().map(ToString::to_string).collect();
+        write!(f, "RowNumberExec: partition_by=[{}]", groups.join(", "))
+    }
+}
+
+impl ExecutionPlan for RowNumberExec {
+    fn name(&self) -> &str {
+        "RowNumberExec"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn input_distribution_requirements(&self) -> InputDistributionRequirements {
+        InputDistributionRequirements::new(self.distribution.clone())
+    }
+
+    fn required_input_ordering(&self) -> Vec<Option<OrderingRequirements>> {
+        self.requirements.clone()
+    }
+
+    fn maintains_input_order(&self) -> Vec<bool> {
+        vec![true]
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        vec![&self.input]
+    }
+
+    fn replace_children(
+        self: Arc<Self>,
+        children: Vec<Arc<dyn ExecutionPlan>>,
+        _options: ReplaceChildrenOptions,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let input =
+            children.into_iter().next().ok_or_else(|| exec_datafusion_err!("a numbering of rows needs an input"))?;
+        Ok(Arc::new(Self {
+            input,
+            groups: self.groups.clone(),
+            columns: self.columns,
+            requirements: self.requirements.clone(),
+            distribution: self.distribution.clone(),
+            properties: Arc::clone(&self.properties),
+            metrics: ExecutionPlanMetricsSet::new(),
+        }))
+    }
+
+    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
+        self.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
+    }
+
+    fn apply_expressions(
+        &self,
+        f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        for group in &self.groups {
+            if f(group)? == TreeNodeRecursion::Stop {
+                return Ok(TreeNodeRecursion::Stop);
+            }
+        }
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        let input = self.input.execute(partition, context)?;
+        let schema = self.schema();
+        let metrics = BaselineMetrics::new(&self.metrics, partition);
+        let mut numbering = Numbering {
+            groups: self.groups.clone(),
+            columns: self.columns,
+            schema: Arc::clone(&schema),
+            last: Vec::new(),
+            count: 0,
+        };
+        let rows = input.map(move |batch| {
+            let _timer = metrics.elapsed_compute().timer();
+            let numbered = numbering.number(&batch?)?;
+            metrics.output_rows().add(numbered.num_rows());
+            Ok(numbered)
+        });
+        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, rows)))
+    }
+
+    fn metrics(&self) -> Option<MetricsSet> {
+        Some(self.metrics.clone_inner())
+    }
+}
+
+/// The numbers of one stream of batches.
+struct Numbering {
+    groups: Vec<Arc<dyn PhysicalExpr>>,
+    columns: usize,
+    schema: SchemaRef,
+    /// The group of the last row: one value a column.
+    last: Vec<ArrayRef>,
+    /// The number of the last row.
+    count: u64,
+}
+
+impl Numbering {
+    fn number(&mut self, batch: &RecordBatch) -> Result<RecordBatch> {
+        let rows = batch.num_rows();
+        let mut numbers = Vec::with_capacity(rows);
+        if rows > 0 {
+            let keys = self.groups.iter().map(|group| group.evaluate(batch)?.into_array(rows));
+            let keys: Vec<ArrayRef> = keys.collect::<Result<_>>()?;
+            if !self.goes_on(&keys)? {
+                self.count = 0;
+            }
+            for (place, range) in partition(&keys)?.ranges().into_iter().enumerate() {
+                if place > 0 {
+                    self.count = 0;
+                }
+                let first = self.count + 1;
+                self.count += range.len() as u64;
+                numbers.extend(first..=self.count);
+            }
+            self.last = keys.iter().map(|key| key.slice(rows - 1, 1)).collect();
+        }
+        let numbers: ArrayRef = Arc::new(UInt64Array::from(numbers));
+        let mut columns = batch.columns().to_vec();
+        columns.extend(std::iter::repeat_n(numbers, self.columns));
+        Ok(RecordBatch::try_new(Arc::clone(&self.schema), columns)?)
+    }
+
+    /// Whether the first row of `keys` is of the group of the last row before it.
+    fn goes_on(&self, keys: &[ArrayRef]) -> Result<bool> {
+        if self.last.is_empty() {
+            return Ok(false);
+        }
+        for (last, key) in self.last.iter().zip(keys) {
+            let first = key.slice(0, 1);
+            let (last, first) = (Scalar::new(Arc::clone(last)), Scalar::new(first));
+            let equal = not_distinct(&last as &dyn Datum, &first as &dyn Datum)?;
+            if !equal.value(0) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
