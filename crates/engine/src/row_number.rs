@@ -233,7 +233,7 @@ impl Numbering {
         Ok(RecordBatch::try_new(Arc::clone(&self.schema), columns)?)
     }
 
-    /// Whether the first row of `keys` is of the group of the last row before it.
+    /// Whether the first row of `keys`, which is not empty, is of the group of the last row before it.
     fn goes_on(&self, keys: &[ArrayRef]) -> Result<bool> {
         if self.last.is_empty() {
             return Ok(false);
@@ -247,5 +247,52 @@ impl Numbering {
             }
         }
         Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::{
+        arrow::{
+            array::{AsArray, Float64Array, StringArray},
+            compute::concat_batches,
+            datatypes::{Field, Schema, UInt64Type},
+        },
+        physical_expr::expressions::col,
+    };
+
+    use super::*;
+
+    /// Sorted keys in groups of 1, 2, 3, 2 and 1 rows, NULL among them.
+    fn rows() -> RecordBatch {
+        let texts = [Some("a"), Some("b"), Some("b"), Some("c"), Some("c"), Some("c"), None, None, None];
+        let numbers = [Some(1.0), Some(1.0), Some(1.0), Some(f64::NAN), Some(f64::NAN), Some(f64::NAN)];
+        let numbers = numbers.into_iter().chain([Some(2.0), Some(2.0), None]);
+        let texts: ArrayRef = Arc::new(StringArray::from(texts.to_vec()));
+        let numbers: ArrayRef = Arc::new(numbers.collect::<Float64Array>());
+        RecordBatch::try_from_iter_with_nullable([("text", texts, true), ("number", numbers, true)]).unwrap()
+    }
+
+    fn numbered(batch_rows: usize) -> Vec<u64> {
+        let rows = rows();
+        let mut fields = rows.schema().fields().to_vec();
+        fields.push(Arc::new(Field::new("n", DataType::UInt64, false)));
+        let schema = Arc::new(Schema::new(fields));
+        let groups = ["text", "number"].map(|name| col(name, &rows.schema()).unwrap()).to_vec();
+        let mut numbering = Numbering { groups, columns: 1, schema: Arc::clone(&schema), last: Vec::new(), count: 0 };
+        let starts = (0..rows.num_rows()).step_by(batch_rows);
+        let batches = starts.flat_map(|start| {
+            let batch = rows.slice(start, batch_rows.min(rows.num_rows() - start));
+            [numbering.number(&batch).unwrap(), numbering.number(&rows.slice(0, 0)).unwrap()]
+        });
+        let all = concat_batches(&schema, batches.collect::<Vec<_>>().iter()).unwrap();
+        all.column(2).as_primitive::<UInt64Type>().values().to_vec()
+    }
+
+    #[test]
+    fn a_group_is_counted_on_over_the_end_of_a_batch() {
+        for batch_rows in 1..=9 {
+            assert_eq!(numbered(batch_rows), [1, 1, 2, 1, 2, 3, 1, 2, 1], "batches of {batch_rows}");
+        }
     }
 }

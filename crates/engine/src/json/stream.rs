@@ -31,6 +31,11 @@ use crate::fault::into_datafusion;
 const SMALL_OBJECT_BYTES: u64 = 256 << 10;
 /// Small objects in flight per partition: a bound on memory, and enough to hide a remote store's latency.
 const PREFETCH_OBJECTS: usize = 16;
+/// Objects of a local disk that are handed over together, at most; fewer if they have [`LOCAL_BATCH_BYTES`].
+const LOCAL_BATCH_OBJECTS: usize = 64;
+const LOCAL_BATCH_BYTES: usize = 1 << 20;
+/// Batches of local objects that wait per partition: a bound on memory.
+const LOCAL_BATCHES_AHEAD: usize = 8;
 /// Bytes of records after which a batch ends even if it has few rows.
 const BATCH_BYTES: u64 = 16 << 20;
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
@@ -116,12 +121,8 @@ struct Current {
 impl Reader {
     fn new(options: ReadOptions, files: Vec<PartitionedFile>) -> Result<Self, ArrowError> {
         let decoder = options.decoder()?;
-        let store = Arc::clone(&options.store);
-        let keys = options.clone();
-        let fetched = stream::iter(files)
-            .map(move |file| fetch(Arc::clone(&store), keys.clone(), file))
-            .buffered(PREFETCH_OBJECTS)
-            .boxed();
+        let fetched =
+            if options.raw.is_local() { fetch_local(&options, files)? } else { fetch_remote(&options, files) };
         Ok(Self { options, decoder, fetched, current: None, window: VecDeque::new(), window_bytes: 0 })
     }
 
@@ -229,14 +230,69 @@ impl Current {
     }
 }
 
-async fn fetch(store: Arc<dyn ObjectStore>, options: ReadOptions, file: PartitionedFile) -> Result<Fetched> {
+/// Fetches objects with several requests in flight.
+fn fetch_remote(options: &ReadOptions, files: Vec<PartitionedFile>) -> BoxStream<'static, Result<Fetched>> {
+    let options = options.clone();
+    stream::iter(files).map(move |file| fetch(options.clone(), file)).buffered(PREFETCH_OBJECTS).boxed()
+}
+
+/// Fetches objects of a local disk on a thread of their own.
+///
+/// Outside of a runtime the local store answers in place. Inside of one it hands each request to another thread, and
+/// waking that costs more than reading a tiny object. The thread ends with the objects, or when nobody takes them.
+fn fetch_local(
+    options: &ReadOptions,
+    files: Vec<PartitionedFile>,
+) -> Result<BoxStream<'static, Result<Fetched>>, ArrowError> {
+    let (sender, receiver) = tokio::sync::mpsc::channel::<Vec<Result<Fetched>>>(LOCAL_BATCHES_AHEAD);
+    let options = options.clone();
+    let read_all = move || {
+        let mut batch = LocalBatch::default();
+        for file in files {
+            batch.add(futures::executor::block_on(fetch(options.clone(), file)));
+            if batch.is_full() && sender.blocking_send(batch.take()).is_err() {
+                return;
+            }
+        }
+        // Nobody to take the last objects is no failure either.
+        let _ = sender.blocking_send(batch.take());
+    };
+    std::thread::Builder::new().name("raw-objects".to_owned()).spawn(read_all)?;
+    let batches = stream::unfold(receiver, |mut receiver| async move { Some((receiver.recv().await?, receiver)) });
+    // The reader asks again at the end.
+    Ok(batches.flat_map(stream::iter).fuse().boxed())
+}
+
+/// Objects that are handed over together.
+#[derive(Default)]
+struct LocalBatch {
+    objects: Vec<Result<Fetched>>,
+    size_bytes: usize,
+}
+
+impl LocalBatch {
+    fn add(&mut self, fetched: Result<Fetched>) {
+        self.size_bytes += fetched.as_ref().map_or(0, |fetched| fetched.whole.as_ref().map_or(0, Bytes::len));
+        self.objects.push(fetched);
+    }
+
+    fn is_full(&self) -> bool {
+        self.objects.len() >= LOCAL_BATCH_OBJECTS || self.size_bytes >= LOCAL_BATCH_BYTES
+    }
+
+    fn take(&mut self) -> Vec<Result<Fetched>> {
+        std::mem::take(self).objects
+    }
+}
+
+async fn fetch(options: ReadOptions, file: PartitionedFile) -> Result<Fetched> {
     let range = file.range.as_ref().map_or(0..file.object_meta.size, |range| {
         u64::try_from(range.start).unwrap_or_default()..u64::try_from(range.end).unwrap_or_default()
     });
     let meta = Arc::new(file.object_meta);
     let is_whole = range == (0..meta.size);
     let whole = if is_whole && (1..=SMALL_OBJECT_BYTES).contains(&meta.size) {
-        let bytes = read_whole(store.as_ref(), &meta).await;
+        let bytes = read_whole(options.store.as_ref(), &meta).await;
         Some(bytes.context("object", || options.key(&meta.location))?)
     } else {
         None

@@ -172,3 +172,20 @@ async fn an_error_in_the_middle_of_a_query_shows_the_value() {
     assert_eq!(error.kind(), ErrorKind::Invalid);
     assert!(told(&error).contains("x7"), "{}", told(&error));
 }
+
+#[tokio::test]
+async fn rows_are_numbered_in_their_order_also_where_groups_are_longer_than_batches() {
+    let fixture = Fixture::new(2);
+    let mut lines = String::new();
+    for id in 0..50_000 {
+        // Each row has the number that it should get.
+        writeln!(lines, "{{\"id\":{id},\"name\":\"n{}\",\"score\":{}}}", id % 3, id / 3 + 1).unwrap();
+    }
+    let nameless = "{\"id\":7,\"score\":2}\n{\"id\":3,\"score\":1}\n{\"id\":9,\"score\":3}\n";
+    let objects = vec![fixture.put_raw("a.json", lines), fixture.put_raw("b.json", nameless)];
+    let session = fixture.raw_session(&events(), objects).await.unwrap();
+    let sql = "SELECT count(*) AS n, count(*) FILTER (WHERE number = score) AS as_told FROM \
+               (SELECT score, row_number() OVER (PARTITION BY name ORDER BY id) AS number FROM raw.events) AS numbered";
+    let rows = fixture.query(&session, sql).await.unwrap();
+    assert!(rows.contains("| 50003 | 50003   |"), "{rows}");
+}
