@@ -29,6 +29,7 @@ pub(crate) struct Evidence {
     pub(crate) base: Option<Release>,
     pub(crate) selected: BTreeSet<TableName>,
     pub(crate) full_refresh: bool,
+    pub(crate) accept_losses: bool,
     /// Of selected models.
     pub(crate) lineages: BTreeMap<TableName, Lineage>,
     /// Of selected models.
@@ -106,8 +107,8 @@ pub(crate) fn resolve(job: &Job, options: &RunOptions, base: Option<Release>) ->
         fingerprints.insert(model.name.clone(), fingerprint(job, model, &lineage));
         lineages.insert(model.name.clone(), lineage);
     }
-    let full_refresh = options.full_refresh;
-    Ok(Evidence { base, selected, full_refresh, lineages, fingerprints, ..Evidence::default() })
+    let RunOptions { full_refresh, accept_losses, .. } = *options;
+    Ok(Evidence { base, selected, full_refresh, accept_losses, lineages, fingerprints, ..Evidence::default() })
 }
 
 async fn list_sources(raw: &Prefix, job: &Job, evidence: &Evidence) -> Result<BTreeMap<TableName, Listing>> {

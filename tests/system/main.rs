@@ -23,6 +23,8 @@ mod music;
 #[cfg(test)]
 mod partition_values;
 #[cfg(test)]
+mod preview;
+#[cfg(test)]
 mod project;
 #[cfg(test)]
 mod requirement;

@@ -138,6 +138,9 @@ pub(crate) struct RunArgs {
     /// Rebuild the selected models, whatever has changed
     #[arg(long)]
     pub(crate) full_refresh: bool,
+    /// Go on although a source has lost more than 5 % of its known objects at once
+    #[arg(long)]
+    pub(crate) accept_losses: bool,
 }
 
 /// Arguments of `preview`.

@@ -41,7 +41,28 @@ impl Engine {
         sql: &str,
         params: &BTreeMap<String, ScalarValue>,
     ) -> Result<Rows> {
+        self.start(session, plan_query(session, sql, params).await?).await
+    }
+
+    /// Starts a query whose first `rows_max` rows, in the query's own order, are enough.
+    ///
+    /// # Errors
+    /// As [`Engine::query`].
+    pub async fn query_first(
+        &self,
+        session: &SessionContext,
+        sql: &str,
+        params: &BTreeMap<String, ScalarValue>,
+        rows_max: u64,
+    ) -> Result<Rows> {
         let plan = plan_query(session, sql, params).await?;
+        // Around the plan and not around the text: a subquery has no order.
+        let rows_max = usize::try_from(rows_max).unwrap_or(usize::MAX);
+        let limited = LogicalPlanBuilder::from(plan).limit(0, Some(rows_max)).and_then(LogicalPlanBuilder::build);
+        self.start(session, limited.map_err(fault::from_datafusion)?).await
+    }
+
+    async fn start(&self, session: &SessionContext, plan: LogicalPlan) -> Result<Rows> {
         let stream = DataFrame::new(session.state(), plan).execute_stream().await.map_err(fault::from_datafusion)?;
         Ok(Rows { schema: stream.schema(), batches: stream.map(|batch| batch.map_err(fault::from_datafusion)).boxed() })
     }

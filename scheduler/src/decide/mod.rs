@@ -91,7 +91,7 @@ impl Step<'_> {
             );
         };
         let changes = self.changes(entry, lineage);
-        if !self.evidence.full_refresh {
+        if !self.evidence.accept_losses {
             refuse_losses(&self.model.name, &changes)?;
         }
         if let Some(reason) = self.whole_reason(entry, lineage) {
@@ -277,7 +277,7 @@ fn refuse_losses(table: &TableName, changes: &[InputChange<'_>]) -> Result<()> {
                 .with("table", table)
                 .with("lost", format!("{} of {}", difference.lost.len(), difference.known))
                 .with("object", example)
-                .with_hint("restore the objects; if they were deleted on purpose, run once with --full-refresh"));
+                .with_hint("restore the objects; if they were deleted on purpose, run once with --accept-losses"));
         }
     }
     Ok(())

@@ -92,6 +92,7 @@ pub(crate) async fn accept(site: &Site, job: &str, request: &RunRequest, named: 
         raw: request.raw.clone(),
         options: SpecOptions {
             full_refresh: request.options.full_refresh,
+            accept_losses: request.options.accept_losses,
             select: request.options.select.clone(),
             exclude: request.options.exclude.clone(),
         },
@@ -150,6 +151,7 @@ fn request_digest(request: &RunRequest) -> String {
     }
     digest.add(&request.raw);
     digest.add(&request.options.full_refresh.to_string());
+    digest.add(&request.options.accept_losses.to_string());
     for (list, patterns) in [("select", &request.options.select), ("exclude", &request.options.exclude)] {
         digest.add(list);
         digest.add(&patterns.len().to_string());

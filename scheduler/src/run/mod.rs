@@ -40,6 +40,8 @@ use crate::{Backend, Clock, RunEvent, RunSummary, SystemClock, event::run_summar
 pub struct RunOptions {
     /// Rebuild selected models whatever has changed.
     pub full_refresh: bool,
+    /// Go on although a source has lost more than 5 % of its known objects at once.
+    pub accept_losses: bool,
     /// `--select` patterns; empty is everything.
     pub select: Vec<String>,
     /// `--exclude` patterns.

@@ -70,6 +70,7 @@ pub(crate) fn folder_of(spec: &Spec) -> JobFolder {
 pub(crate) fn options_of(spec: &Spec) -> RunOptions {
     RunOptions {
         full_refresh: spec.options.full_refresh,
+        accept_losses: spec.options.accept_losses,
         select: spec.options.select.clone(),
         exclude: spec.options.exclude.clone(),
     }

@@ -32,6 +32,7 @@ pub(super) async fn plan(invocation: &Invocation, arguments: &RunArgs) -> Outcom
 pub(super) fn run_options(arguments: &RunArgs) -> RunOptions {
     RunOptions {
         full_refresh: arguments.full_refresh,
+        accept_losses: arguments.accept_losses,
         select: arguments.select.clone(),
         exclude: arguments.exclude.clone(),
     }

@@ -46,8 +46,7 @@ pub(super) async fn preview(invocation: &Invocation, arguments: &PreviewArgs, no
         inputs.computed.iter().chain([&model]).flat_map(|model| model.query.params.iter().cloned()).collect();
     let used: Vec<String> = used.into_iter().collect();
     let params = param_values(&job.params, &used, now.timestamp_micros());
-    let sql = format!("SELECT * FROM ({}) AS \"preview\" LIMIT {}", model.query.sql, arguments.limit);
-    let rows = engine.query(&session, &sql, &params).await.map_err(Failure::job)?;
+    let rows = engine.query_first(&session, &model.query.sql, &params, arguments.limit).await.map_err(Failure::job)?;
     let format = row_format(arguments.format, &invocation.output);
     print_rows(rows, format, arguments.limit, &invocation.output).await.map(|_| ())
 }

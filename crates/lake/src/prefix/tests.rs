@@ -1,8 +1,20 @@
 //! What every store must do, on every store that tests can reach; and the names that the local disk must keep.
 
-use std::{fs, path::Path as FilePath, sync::Arc};
+use std::{
+    fmt, fs,
+    path::Path as FilePath,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+};
 
-use object_store::memory::InMemory;
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+use object_store::{
+    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, PutMultipartOptions, PutResult,
+    Result as StoreResult, memory::InMemory,
+};
 use tempfile::TempDir;
 
 use super::*;
@@ -152,4 +164,75 @@ fn a_key_cannot_leave_its_prefix() {
         assert_eq!(memory().path(relative).unwrap_err().kind(), ErrorKind::Invalid, "{relative:?}");
     }
     assert_eq!(memory().child("a").unwrap().key(&Path::parse("some/lake/ab/c").unwrap()), None);
+}
+
+/// Answers to the first creates of a name that the object exists, while nothing has it: S3's 409 to one of two
+/// creators at once.
+#[derive(Debug)]
+struct ConflictingStore {
+    inner: InMemory,
+    conflicts: AtomicU32,
+}
+
+impl fmt::Display for ConflictingStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ConflictingStore")
+    }
+}
+
+#[async_trait]
+impl ObjectStore for ConflictingStore {
+    async fn put_opts(&self, location: &Path, payload: PutPayload, options: PutOptions) -> StoreResult<PutResult> {
+        let left = self.conflicts.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        if left.is_ok() {
+            return Err(StoreError::AlreadyExists { path: location.to_string(), source: "409 Conflict".into() });
+        }
+        self.inner.put_opts(location, payload, options).await
+    }
+
+    async fn put_multipart_opts(
+        &self,
+        location: &Path,
+        options: PutMultipartOptions,
+    ) -> StoreResult<Box<dyn MultipartUpload>> {
+        self.inner.put_multipart_opts(location, options).await
+    }
+
+    async fn get_opts(&self, location: &Path, options: GetOptions) -> StoreResult<GetResult> {
+        self.inner.get_opts(location, options).await
+    }
+
+    fn delete_stream(&self, locations: BoxStream<'static, StoreResult<Path>>) -> BoxStream<'static, StoreResult<Path>> {
+        self.inner.delete_stream(locations)
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, StoreResult<ObjectMeta>> {
+        self.inner.list(prefix)
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> StoreResult<ListResult> {
+        self.inner.list_with_delimiter(prefix).await
+    }
+
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> StoreResult<()> {
+        self.inner.copy_opts(from, to, options).await
+    }
+}
+
+fn conflicting(conflicts: u32) -> Prefix {
+    let store = ConflictingStore { inner: InMemory::new(), conflicts: AtomicU32::new(conflicts) };
+    Prefix::new(Arc::new(store), Url::parse("memory:///").unwrap(), Path::default())
+}
+
+#[tokio::test]
+async fn a_conflict_over_a_name_that_nothing_has_is_tried_again() {
+    let prefix = conflicting(2);
+    assert_eq!(prefix.create("x", "mine".into()).await.unwrap(), Created::Now);
+    assert_eq!(prefix.read("x").await.unwrap(), Some("mine".into()));
+}
+
+#[tokio::test]
+async fn a_store_that_never_stops_to_conflict_is_unavailable() {
+    let error = conflicting(u32::MAX).create("x", "mine".into()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
 }

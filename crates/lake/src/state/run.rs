@@ -86,6 +86,9 @@ pub struct Spec {
 pub struct SpecOptions {
     /// Rebuild selected models whatever has changed.
     pub full_refresh: bool,
+    /// Go on although a source has lost many of its known objects at once.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub accept_losses: bool,
     /// Patterns of models to run; empty is everything.
     pub select: Vec<String>,
     /// Patterns of models to leave out.

@@ -92,3 +92,52 @@ async fn an_incremental_run_comes_to_the_same_end_through_every_fault() {
     let schedules = run_through_all(&world, &expected(7, 5), &expected(13, 5)).await;
     println!("{schedules} schedules of an incremental run in {:?}", started.elapsed());
 }
+
+/// The job fails once; its steps but one were written, and wait to be adopted.
+async fn world_with_a_failed_run() -> World {
+    let world = World::new().await;
+    let failing = world.process(None);
+    failing.backend.failing.lock().unwrap().insert("curated.by_song".to_owned());
+    failing.scheduler.run(request(), CancellationToken::new(), &|_| {}).await.unwrap_err();
+    world
+}
+
+#[tokio::test]
+async fn a_run_that_adopts_files_comes_to_the_same_end_through_every_fault() {
+    let started = Instant::now();
+    let world = world_with_a_failed_run().await;
+    let schedules = run_through_all(&world, &BTreeMap::new(), &expected(7, 5)).await;
+    println!("{schedules} schedules of an adopting run in {:?}", started.elapsed());
+}
+
+#[tokio::test]
+async fn a_run_that_fails_publishes_nothing_through_every_fault() {
+    let started = Instant::now();
+    let mut schedules = 0;
+    for fault in [Fault::CrashBefore, Fault::CrashAfter, Fault::AnswerLost] {
+        for at in 0.. {
+            let world = World::new().await;
+            let process = world.process(Some((at, fault)));
+            process.backend.failing.lock().unwrap().insert("curated.by_song".to_owned());
+            let crashed = process.store.crashed();
+            tokio::select! {
+                biased;
+                () = crashed.cancelled() => {}
+                result = process.scheduler.run(request(), CancellationToken::new(), &|_| {}) => {
+                    assert!(result.is_err(), "{fault:?} at {at}: {result:?}");
+                }
+            }
+            let Some(hit) = process.store.hit() else { break };
+            assert_eq!(readers_see(&world).await, BTreeMap::new(), "{fault:?} at {at} ({hit})");
+            // The next process can do what the first could not: it goes on with the run, or adopts what is there.
+            let next = world.process(None);
+            let recovered = next.scheduler.run(request(), CancellationToken::new(), &|_| {}).await;
+            assert!(recovered.is_ok(), "{fault:?} at {at} ({hit}): {recovered:?}");
+            assert_eq!(world.rows().await, expected(7, 5), "{fault:?} at {at} ({hit})");
+            assert_eq!(world.unfinished("music").await, Vec::<String>::new(), "{fault:?} at {at} ({hit})");
+            schedules += 1;
+        }
+    }
+    assert!(schedules > 60, "{schedules} operations are too few for a run");
+    println!("{schedules} schedules of a failing run in {:?}", started.elapsed());
+}
