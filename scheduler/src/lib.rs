@@ -23,4 +23,4 @@ pub use clock::{Clock, SystemClock};
 pub use event::{RunEvent, RunSummary, StepAction, StepSummary, StepWork};
 pub use plan::{RunPlan, StepPlan, plan_run};
 pub use record::{RunRecord, RunState, list_runs, read_run};
-pub use run::{RunOptions, RunRequest, Scheduler};
+pub use run::{RunOptions, RunRequest, Scheduler, raw_scan};

@@ -18,10 +18,10 @@ use arrow::{
 use datafusion::{common::ScalarValue, prelude::SessionContext};
 use futures::StreamExt;
 use lakewright_compiler::{Diagnostics, Param, ParamType, ParamValue, Query, Source, TableName, compile_query};
-use lakewright_engine::{Engine, RawScan, Relation, Rows, register_relation};
+use lakewright_engine::{Engine, Relation, Rows, register_relation};
 use lakewright_error::{Error, ErrorKind, Result};
 use lakewright_lake::{Prefix, list_raw_objects};
-use lakewright_scheduler::LakeCatalog;
+use lakewright_scheduler::{LakeCatalog, raw_scan};
 
 use self::statement::Request;
 use crate::{
@@ -273,7 +273,7 @@ pub(crate) fn nothing_published(lake: &Prefix) -> Error {
 /// Those of listing the raw prefix.
 pub(crate) async fn raw_relation(source: &Source, raw: &Prefix) -> Result<Relation> {
     let objects = list_raw_objects(raw, &source.location).await?;
-    Ok(Relation::Raw(RawScan { raw: raw.clone(), schema: Arc::clone(&source.schema), objects }))
+    Ok(Relation::Raw(raw_scan(source, raw, objects)))
 }
 
 /// The values of the parameters that a query uses.

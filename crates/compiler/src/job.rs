@@ -114,11 +114,26 @@ pub enum JsonMode {
     FailFast,
 }
 
+/// How the raw objects of a source are compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SourceCompression {
+    /// As the suffix of each object's key says: `.gz` or `.gzip`, `.zst` or `.zstd`, else not at all.
+    Auto,
+    /// Not at all.
+    None,
+    /// As gzip.
+    Gzip,
+    /// As Zstandard.
+    Zstd,
+}
+
 /// The options of a source, with defaults filled in (`job-files.md` has the table).
 #[derive(Clone, Debug, PartialEq)]
 pub struct SourceOptions {
     /// Declared mode.
     pub mode: JsonMode,
+    /// How the raw objects are compressed.
+    pub compression: SourceCompression,
     /// Whether a prefix without objects is fine.
     pub allow_empty: bool,
 }

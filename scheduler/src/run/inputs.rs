@@ -11,8 +11,8 @@ use std::{
 };
 
 use datafusion::common::ScalarValue;
-use lakewright_compiler::{Model, TableName};
-use lakewright_engine::{RawScan, Relation, TableScan, TableWrite};
+use lakewright_compiler::{Model, Source, SourceCompression, TableName};
+use lakewright_engine::{Compression, RawScan, Relation, TableScan, TableWrite};
 use lakewright_error::{Error, ErrorKind, Result};
 use lakewright_lake::{
     DataFile, Prefix, RawObject, Snapshot, layout, read_snapshot,
@@ -53,6 +53,18 @@ pub(crate) struct Segment {
     pub(crate) units: Vec<Unit>,
     /// Earlier segments that stay in force beside it.
     pub(crate) kept: Vec<u64>,
+}
+
+/// How objects of a source are read.
+#[must_use]
+pub fn raw_scan(source: &Source, raw: &Prefix, objects: Vec<RawObject>) -> RawScan {
+    let compression = match source.options.compression {
+        SourceCompression::Auto => Compression::Auto,
+        SourceCompression::None => Compression::None,
+        SourceCompression::Gzip => Compression::Gzip,
+        SourceCompression::Zstd => Compression::Zstd,
+    };
+    RawScan { raw: raw.clone(), schema: Arc::clone(&source.schema), compression, objects }
 }
 
 impl StepSite<'_> {
@@ -146,7 +158,7 @@ impl StepSite<'_> {
         let mut relations = Vec::new();
         for (name, objects) in inputs.raw {
             let source = self.plan.job.sources.get(&name).ok_or_else(|| internal(&name))?;
-            let scan = RawScan { raw: self.plan.raw.clone(), schema: Arc::clone(&source.schema), objects };
+            let scan = raw_scan(source, &self.plan.raw, objects);
             relations.push(StepInput { name, relation: Relation::Raw(scan) });
         }
         for (name, scan) in inputs.tables {

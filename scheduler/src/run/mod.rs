@@ -24,6 +24,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
+pub use self::inputs::raw_scan;
 pub(crate) use self::race::retrying;
 use self::{
     accept::{Named, accept, ensure_lake, name_run},

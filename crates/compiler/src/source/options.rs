@@ -5,7 +5,7 @@
 use std::ops::Range;
 
 use crate::{
-    Diagnostic, JsonMode, SourceOptions,
+    Diagnostic, JsonMode, SourceCompression, SourceOptions,
     sql_type::same_name,
     suggest::did_you_mean,
     text::{FINDINGS_MAX, FileText},
@@ -50,16 +50,14 @@ pub(super) struct Options {
     /// Column that would hold malformed records, if it is declared.
     pub(super) corrupt_record_column: String,
     multi_line: &'static str,
-    compression: &'static str,
 }
 
 /// Checks the options and fills in the defaults.
 pub(super) fn check_options(file: FileText<'_>, written: &[RawOption]) -> (Options, Vec<Diagnostic>) {
     let mut checked = Options {
-        options: SourceOptions { mode: JsonMode::Permissive, allow_empty: false },
+        options: SourceOptions { mode: JsonMode::Permissive, compression: SourceCompression::Auto, allow_empty: false },
         corrupt_record_column: CORRUPT_RECORD_COLUMN.to_owned(),
         multi_line: "auto",
-        compression: "auto",
     };
     let mut findings = Vec::new();
     let mut seen = Vec::new();
@@ -120,13 +118,14 @@ fn check_option(checked: &mut Options, name: &str, value: &str) -> Verdict {
                 _ => Verdict::Malformed("a ratio from 0 to 1, such as 0.01"),
             };
         }
-        ("multiLine", "auto") | ("compression", "auto") | ("on_delete", "keep") => {}
+        ("multiLine", "auto") | ("on_delete", "keep") => {}
         ("multiLine", "false") => checked.multi_line = "false",
-        ("compression", "none") => checked.compression = "none",
-        ("multiLine", "true") | ("compression", "gz" | "zst") | ("on_delete", "remove" | "fail") => {
-            return Verdict::NotBuilt;
-        }
+        ("multiLine", "true") | ("on_delete", "remove" | "fail") => return Verdict::NotBuilt,
         ("multiLine", _) => return Verdict::Malformed("auto, true or false"),
+        ("compression", "auto") => checked.options.compression = SourceCompression::Auto,
+        ("compression", "none") => checked.options.compression = SourceCompression::None,
+        ("compression", "gz") => checked.options.compression = SourceCompression::Gzip,
+        ("compression", "zst") => checked.options.compression = SourceCompression::Zstd,
         ("compression", "gzip") => return Verdict::Malformed("auto, none, gz or zst (gzip is gz)"),
         ("compression", "zstd") => return Verdict::Malformed("auto, none, gz or zst (zstd is zst)"),
         ("compression", _) => return Verdict::Malformed("auto, none, gz or zst"),
@@ -159,7 +158,13 @@ impl Options {
             JsonMode::DropMalformed => "DROPMALFORMED",
             JsonMode::FailFast => "FAILFAST",
         };
-        let Self { multi_line, compression, .. } = self;
+        let compression = match self.options.compression {
+            SourceCompression::Auto => "auto",
+            SourceCompression::None => "none",
+            SourceCompression::Gzip => "gz",
+            SourceCompression::Zstd => "zst",
+        };
+        let multi_line = self.multi_line;
         format!("compression '{compression}', mode '{mode}', multiLine '{multi_line}', on_delete 'KEEP'")
     }
 }

@@ -256,7 +256,7 @@ fn all_wrong_columns_are_reported_at_once() {
 fn options_are_built_or_refused() {
     insta::assert_snapshot!(report(
         &[
-            "mode 'DROPMALFORMED', max_rejects '1000', max_reject_ratio 0.5, multiLine true, compression 'gz'",
+            "mode 'DROPMALFORMED', max_rejects '1000', max_reject_ratio 0.5, multiLine true, compression 'bz2'",
             "on_delete 'REMOVE', rescuedDataColumn '_rescued', columnNameOfCorruptRecord 'bad'",
             "mode 'STRICT', max_rejects '-1', max_reject_ratio '2', multiLine 'yes', compression gzip, on_delete x, allow_empty 1",
             "multline 'true', dateFormat 'x', 'a.b' 'c', a.b 'c', mode 'FAILFAST', Mode 'FAILFAST'",

@@ -6,15 +6,11 @@ use std::collections::VecDeque;
 
 use datafusion::arrow::{error::ArrowError, json::reader::Decoder};
 use lakewright_error::{Error, ErrorKind, ResultExt};
-use object_store::ObjectMeta;
 
-use super::{
-    object::LineReader,
-    stream::{Piece, ReadOptions},
-};
+use super::stream::{Piece, ReadOptions};
 
-/// A line longer than this is named by its offset without being decoded by itself.
-const LINE_BYTES_MAX: usize = 64 << 20;
+/// A longer line is named by its offset without being decoded by itself.
+const LINE_BYTES_MAX: usize = super::stream::RECORD_BYTES_MAX;
 
 /// The error that names the first line of `window` that does not decode; `reason` if every line decodes by itself.
 pub(super) async fn locate(options: &ReadOptions, window: &VecDeque<Piece>, reason: Option<ArrowError>) -> Error {
@@ -53,8 +49,7 @@ struct BadLine {
 }
 
 async fn find_bad_line(options: &ReadOptions, piece: &Piece) -> lakewright_error::Result<Option<BadLine>> {
-    let meta: ObjectMeta = piece.meta.as_ref().clone();
-    let mut reader = LineReader::new(meta.clone(), 0..meta.size);
+    let mut reader = options.open(&piece.meta, 0..piece.meta.size, None)?;
     let (mut number, mut line_start, mut line) = (1, 0, Vec::new());
     loop {
         let chunk = reader.next_chunk(options.store.as_ref()).await?;

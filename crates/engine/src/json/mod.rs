@@ -6,8 +6,10 @@
 //! Invariant: every line of every object is read by exactly one partition, and a line that is not a complete JSON object
 //! of the declared types fails the scan with its object, line and offset.
 
+mod compression;
 mod fault;
 mod object;
+mod packed;
 mod stream;
 
 use std::{
@@ -36,7 +38,7 @@ use futures::{FutureExt, StreamExt};
 use lakewright_lake::Prefix;
 use object_store::ObjectStore;
 
-pub(crate) use object::is_compressed;
+pub use compression::Compression;
 
 use self::stream::{ReadOptions, read_objects};
 
@@ -48,6 +50,7 @@ pub(crate) const BYTES_READ_METRIC: &str = "bytes_scanned";
 pub(crate) struct JsonSource {
     /// What keys in messages are relative to.
     raw: Prefix,
+    compression: Compression,
     table_schema: TableSchema,
     projection: SplitProjection,
     batch_size: Option<usize>,
@@ -56,9 +59,9 @@ pub(crate) struct JsonSource {
 
 impl JsonSource {
     /// A source of all the declared columns.
-    pub(crate) fn new(raw: Prefix, table_schema: TableSchema) -> Self {
+    pub(crate) fn new(raw: Prefix, compression: Compression, table_schema: TableSchema) -> Self {
         let projection = SplitProjection::unprojected(&table_schema);
-        Self { raw, table_schema, projection, batch_size: None, metrics: ExecutionPlanMetricsSet::new() }
+        Self { raw, compression, table_schema, projection, batch_size: None, metrics: ExecutionPlanMetricsSet::new() }
     }
 }
 
@@ -76,6 +79,7 @@ impl FileSource for JsonSource {
         let options = ReadOptions {
             store,
             raw: self.raw.clone(),
+            compression: self.compression,
             schema: Arc::new(columns),
             batch_rows: self.batch_size.ok_or_else(|| exec_datafusion_err!("a JSON scan has no batch size"))?,
             bytes_read: MetricBuilder::new(&self.metrics).counter(BYTES_READ_METRIC, partition),

@@ -21,12 +21,6 @@ const CHUNK_BYTES: usize = 1 << 20;
 /// First look past the end of a range for the end of its last line; doubled until found.
 const TAIL_BYTES: u64 = 64 << 10;
 
-/// Whether the key's suffix names a compression that this reader does not undo.
-pub(crate) fn is_compressed(key: &str) -> bool {
-    let suffix = key.rsplit_once('.').map(|(_, suffix)| suffix.to_ascii_lowercase());
-    matches!(suffix.as_deref(), Some("gz" | "gzip" | "zst" | "zstd" | "bz2" | "xz" | "lz4" | "snappy" | "zip"))
-}
-
 /// The lines that begin in `range` of an object, as chunks.
 pub(super) struct LineReader {
     meta: ObjectMeta,
@@ -54,6 +48,8 @@ enum State {
 pub(super) struct Chunk {
     pub(super) offset: u64,
     pub(super) bytes: Bytes,
+    /// Bytes taken from the store for it.
+    pub(super) fetched_bytes: usize,
 }
 
 impl LineReader {
@@ -71,10 +67,12 @@ impl LineReader {
 
     /// The next bytes; `None` at the end. Chunks are never empty.
     pub(super) async fn next_chunk(&mut self, store: &dyn ObjectStore) -> Result<Option<Chunk>> {
+        let mut fetched_bytes = 0;
         while self.state != State::Done {
             let Some(mut bytes) = self.next_bytes(store).await? else { break };
             let mut offset = self.offset;
             self.offset += bytes.len() as u64;
+            fetched_bytes += bytes.len();
             let last_byte = bytes.last().copied();
             if self.state == State::Skip {
                 let Some(newline) = memchr::memchr(b'\n', &bytes) else {
@@ -92,7 +90,7 @@ impl LineReader {
             }
             self.end_at_range_end(last_byte);
             if !bytes.is_empty() {
-                return Ok(Some(Chunk { offset, bytes }));
+                return Ok(Some(Chunk { offset, bytes, fetched_bytes }));
             }
         }
         Ok(None)
@@ -150,13 +148,15 @@ pub(super) async fn read_whole(store: &dyn ObjectStore, meta: &ObjectMeta) -> Re
     Ok(whole.into())
 }
 
-enum Body {
+/// The bytes of an open object or range.
+pub(super) enum Body {
     File { file: File, left: u64 },
     Stream { stream: BoxStream<'static, object_store::Result<Bytes>>, left: u64 },
 }
 
 impl Body {
-    async fn next(&mut self) -> Result<Option<Bytes>> {
+    /// The next bytes; `None` at the end of the range.
+    pub(super) async fn next(&mut self) -> Result<Option<Bytes>> {
         match self {
             Self::File { file, left } => {
                 if *left == 0 {
@@ -186,7 +186,7 @@ impl Body {
 }
 
 /// Opens a byte range of the object that was frozen, and no other.
-async fn open(store: &dyn ObjectStore, frozen: &ObjectMeta, range: Range<u64>) -> Result<Body> {
+pub(super) async fn open(store: &dyn ObjectStore, frozen: &ObjectMeta, range: Range<u64>) -> Result<Body> {
     let options = GetOptions {
         if_match: frozen.e_tag.clone(),
         range: Some(GetRange::Bounded(range.clone())),

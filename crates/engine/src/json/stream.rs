@@ -22,8 +22,10 @@ use lakewright_lake::Prefix;
 use object_store::{ObjectMeta, ObjectStore, path::Path};
 
 use super::{
+    compression::Compression,
     fault::locate,
-    object::{LineReader, read_whole},
+    object::{Chunk, LineReader, read_whole},
+    packed::PackedReader,
 };
 use crate::fault::into_datafusion;
 
@@ -38,6 +40,8 @@ const LOCAL_BATCH_BYTES: usize = 1 << 20;
 const LOCAL_BATCHES_AHEAD: usize = 8;
 /// Bytes of records after which a batch ends even if it has few rows.
 const BATCH_BYTES: u64 = 16 << 20;
+/// A longer record fails the scan before it takes all the memory.
+pub(super) const RECORD_BYTES_MAX: usize = 64 << 20;
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 /// What a partition's reader needs besides its objects.
@@ -45,6 +49,7 @@ const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 pub(super) struct ReadOptions {
     pub(super) store: Arc<dyn ObjectStore>,
     pub(super) raw: Prefix,
+    pub(super) compression: Compression,
     /// Columns to decode; others are skipped.
     pub(super) schema: SchemaRef,
     pub(super) batch_rows: usize,
@@ -65,12 +70,38 @@ impl ReadOptions {
             .with_coerce_primitive(true)
             .build_decoder()
     }
+
+    /// A reader of the object's text, or of the lines that begin in a range of it. `whole` are the object's stored bytes,
+    /// if they are there already.
+    pub(super) fn open(&self, meta: &ObjectMeta, range: Range<u64>, whole: Option<Bytes>) -> Result<ObjectReader> {
+        match self.compression.codec(meta.location.as_ref()) {
+            Some(codec) => Ok(ObjectReader::Packed(Box::new(PackedReader::new(meta.clone(), codec, whole)?))),
+            None => Ok(ObjectReader::Plain(LineReader::new(meta.clone(), range))),
+        }
+    }
+}
+
+/// The text of one object or range, whatever it is stored as.
+pub(super) enum ObjectReader {
+    Plain(LineReader),
+    Packed(Box<PackedReader>),
+}
+
+impl ObjectReader {
+    /// The next text; `None` at the end. Chunks are never empty.
+    pub(super) async fn next_chunk(&mut self, store: &dyn ObjectStore) -> Result<Option<Chunk>> {
+        match self {
+            Self::Plain(reader) => reader.next_chunk(store).await,
+            Self::Packed(reader) => reader.next_chunk(store).await,
+        }
+    }
 }
 
 /// One object or byte range, and where in it the decoder began its present batch.
 #[derive(Clone)]
 pub(super) struct Piece {
     pub(super) meta: Arc<ObjectMeta>,
+    /// Of the object's text.
     pub(super) range: Range<u64>,
     /// Offset of the first byte of the present batch.
     pub(super) batch_start: u64,
@@ -112,7 +143,8 @@ struct Fetched {
 
 struct Current {
     piece: Piece,
-    lines: Option<LineReader>,
+    /// `None` when the chunk is all there is.
+    reader: Option<ObjectReader>,
     chunk: Bytes,
     /// Offset of the chunk's first byte.
     offset: u64,
@@ -146,14 +178,16 @@ impl Reader {
         let Some(fetched) = self.fetched.next().await.transpose()? else { return Ok(false) };
         let Fetched { piece, whole } = fetched;
         self.window.push_back(piece.clone());
-        let lines = match &whole {
-            Some(bytes) => {
-                self.options.bytes_read.add(bytes.len());
-                None
+        self.options.bytes_read.add(whole.as_ref().map_or(0, Bytes::len));
+        let packed = self.options.compression.is_packed(piece.meta.location.as_ref());
+        let (reader, chunk) = match whole {
+            Some(bytes) if !packed => (None, bytes),
+            whole => {
+                let reader = self.options.open(&piece.meta, piece.range.clone(), whole);
+                (Some(reader.context("object", || self.options.key(&piece.meta.location))?), Bytes::new())
             }
-            None => Some(LineReader::new(piece.meta.as_ref().clone(), piece.range.clone())),
         };
-        let mut current = Current { piece, lines, chunk: whole.unwrap_or_default(), offset: 0 };
+        let mut current = Current { piece, reader, chunk, offset: 0 };
         current.strip_byte_order_mark();
         self.current = Some(current);
         Ok(true)
@@ -162,10 +196,10 @@ impl Reader {
     /// Takes the next chunk of the object, or ends it.
     async fn next_chunk(&mut self) -> Result<()> {
         let Some(current) = &mut self.current else { return Ok(()) };
-        if let Some(lines) = &mut current.lines {
-            let chunk = lines.next_chunk(self.options.store.as_ref()).await;
+        if let Some(reader) = &mut current.reader {
+            let chunk = reader.next_chunk(self.options.store.as_ref()).await;
             if let Some(chunk) = chunk.context("object", || self.options.key(&current.piece.meta.location))? {
-                self.options.bytes_read.add(chunk.bytes.len());
+                self.options.bytes_read.add(chunk.fetched_bytes);
                 current.offset = chunk.offset;
                 current.chunk = chunk.bytes;
                 current.strip_byte_order_mark();
@@ -194,6 +228,9 @@ impl Reader {
                     current.chunk.advance(read);
                     current.offset += read as u64;
                     self.window_bytes += read as u64;
+                    if cut.is_none() && self.window_bytes > BATCH_BYTES + RECORD_BYTES_MAX as u64 {
+                        return Err(locate(&self.options, &self.window, None).await);
+                    }
                     let rows_full = read < part || self.decoder.len() >= self.options.batch_rows;
                     if rows_full || (cut.is_some() && !self.decoder.has_partial_record()) {
                         return Ok(true);
@@ -291,12 +328,15 @@ async fn fetch(options: ReadOptions, file: PartitionedFile) -> Result<Fetched> {
     });
     let meta = Arc::new(file.object_meta);
     let is_whole = range == (0..meta.size);
+    let packed = options.compression.is_packed(meta.location.as_ref());
     let whole = if is_whole && (1..=SMALL_OBJECT_BYTES).contains(&meta.size) {
         let bytes = read_whole(options.store.as_ref(), &meta).await;
         Some(bytes.context("object", || options.key(&meta.location))?)
     } else {
         None
     };
+    // The size of a compressed object says nothing about its text.
+    let range = if packed { 0..u64::MAX } else { range };
     let batch_start = range.start;
     Ok(Fetched { piece: Piece { meta, range, batch_start }, whole })
 }

@@ -24,6 +24,7 @@ use lakewright_lake::{DataFile, Prefix, RawObject};
 use self::{raw::RawTable, table::FileTable};
 use crate::{
     fault,
+    json::Compression,
     query::{cast_to, plan_query},
 };
 
@@ -50,6 +51,8 @@ pub struct RawScan {
     pub raw: Prefix,
     /// Declared columns.
     pub schema: SchemaRef,
+    /// How the objects are compressed.
+    pub compression: Compression,
     /// The objects.
     pub objects: Vec<RawObject>,
 }
@@ -71,7 +74,7 @@ pub struct TableScan {
 ///
 /// # Errors
 /// - [`lakewright_error::ErrorKind::Invalid`]: a view's SQL does not plan.
-/// - [`lakewright_error::ErrorKind::Unsupported`]: a raw object is compressed.
+/// - [`lakewright_error::ErrorKind::Unsupported`]: the suffix of a raw object names a compression that is not undone.
 /// - [`lakewright_error::ErrorKind::Corrupt`]: a partition value of a data file is not of its column's type.
 pub async fn register_relation(session: &SessionContext, zone: &str, table: &str, relation: Relation) -> Result<()> {
     let provider: Arc<dyn TableProvider> = match relation {

@@ -24,10 +24,15 @@ use lakewright_lake::Prefix;
 use object_store::ObjectMeta;
 
 use super::RawScan;
-use crate::{fault, json};
+use crate::{
+    fault,
+    json::{self, Compression},
+};
 
 /// What opening an object costs, told in bytes decoded in that time.
 const OPEN_COST_BYTES: u64 = 16 << 10;
+/// Text in a stored byte of a compressed object, as a guess for sharing out the work.
+const TEXT_RATIO: u64 = 8;
 /// Less work than this does not pay for a partition of its own.
 const PARTITION_COST_MIN_BYTES: u64 = 1 << 20;
 
@@ -37,15 +42,16 @@ pub(super) struct RawTable {
     url: ObjectStoreUrl,
     raw: Prefix,
     schema: SchemaRef,
+    compression: Compression,
     objects: Vec<ObjectMeta>,
 }
 
 impl RawTable {
     pub(super) fn new(scan: RawScan) -> Result<Self> {
-        if let Some(object) = scan.objects.iter().find(|object| json::is_compressed(&object.key)) {
-            return Err(Error::new(ErrorKind::Unsupported, "compressed raw objects are not supported yet")
+        if let Some(object) = scan.objects.iter().find(|object| scan.compression.is_unreadable(&object.key)) {
+            return Err(Error::new(ErrorKind::Unsupported, "raw objects of this compression are not supported")
                 .with("object", &object.key)
-                .with_hint("unpack it, or leave it out with a glob in the source's location"));
+                .with_hint("compress it as gzip or zstd, or leave it out with a glob in the source's location"));
         }
         let objects = scan.objects.iter().map(|object| {
             let modified = DateTime::from_timestamp_micros(object.modified_us);
@@ -62,6 +68,7 @@ impl RawTable {
             url: ObjectStoreUrl::parse(scan.raw.store_url()).map_err(fault::from_datafusion)?,
             raw: scan.raw,
             schema: scan.schema,
+            compression: scan.compression,
         })
     }
 }
@@ -83,8 +90,9 @@ impl TableProvider for RawTable {
         _filters: &[Expr],
         _limit: Option<usize>,
     ) -> PlanResult<Arc<dyn ExecutionPlan>> {
-        let source = json::JsonSource::new(self.raw.clone(), TableSchema::from(&self.schema));
-        let groups = cut_into_groups(&self.objects, state.config_options().execution.target_partitions);
+        let source = json::JsonSource::new(self.raw.clone(), self.compression, TableSchema::from(&self.schema));
+        let groups =
+            cut_into_groups(&self.objects, self.compression, state.config_options().execution.target_partitions);
         let size_bytes: u64 = self.objects.iter().map(|object| object.size).sum();
         let statistics = Statistics::new_unknown(&self.schema)
             .with_total_byte_size(Precision::Inexact(usize::try_from(size_bytes).unwrap_or(usize::MAX)));
@@ -98,9 +106,11 @@ impl TableProvider for RawTable {
 }
 
 /// Cuts the objects, in their order, into at most `partitions` groups of about the same cost. A boundary inside a large
-/// object becomes a pair of byte ranges; a small object is never cut.
-fn cut_into_groups(objects: &[ObjectMeta], partitions: usize) -> Vec<FileGroup> {
-    let cost = |object: &ObjectMeta| object.size + OPEN_COST_BYTES;
+/// object becomes a pair of byte ranges; a small or a compressed object is never cut.
+fn cut_into_groups(objects: &[ObjectMeta], compression: Compression, partitions: usize) -> Vec<FileGroup> {
+    let is_packed = |object: &ObjectMeta| compression.is_packed(object.location.as_ref());
+    let text_size = |object: &ObjectMeta| object.size * if is_packed(object) { TEXT_RATIO } else { 1 };
+    let cost = |object: &ObjectMeta| text_size(object) + OPEN_COST_BYTES;
     let total: u64 = objects.iter().map(cost).sum();
     let useful = usize::try_from(total / PARTITION_COST_MIN_BYTES).unwrap_or(usize::MAX);
     let count = useful.clamp(1, partitions.max(1));
@@ -109,6 +119,15 @@ fn cut_into_groups(objects: &[ObjectMeta], partitions: usize) -> Vec<FileGroup> 
     let mut groups = vec![Vec::new()];
     let mut room = share;
     for object in objects {
+        if is_packed(object) {
+            if room < cost(object) / 2 && groups.len() < count {
+                groups.push(Vec::new());
+                room = share;
+            }
+            push_range(&mut groups, object, 0, object.size);
+            room = room.saturating_sub(cost(object));
+            continue;
+        }
         let mut start = 0;
         while start < object.size && groups.len() < count && room < object.size - start + OPEN_COST_BYTES {
             let left = object.size - start;
@@ -158,7 +177,7 @@ mod tests {
 
     /// Every byte of every object lies in exactly one range, and groups are of about the same size.
     fn check(objects: &[ObjectMeta], partitions: usize) -> Vec<u64> {
-        let groups = cut_into_groups(objects, partitions);
+        let groups = cut_into_groups(objects, Compression::Auto, partitions);
         assert!(groups.len() <= partitions);
         let mut next = 0;
         let mut index = 0;
@@ -193,7 +212,19 @@ mod tests {
     #[test]
     fn little_work_stays_in_one_partition() {
         assert_eq!(check(&[object("a", 3000), object("b", 0), object("c", 5)], 8).len(), 1);
-        assert_eq!(cut_into_groups(&[], 8).len(), 1);
+        assert_eq!(cut_into_groups(&[], Compression::Auto, 8).len(), 1);
+    }
+
+    #[test]
+    fn compressed_objects_are_shared_out_whole() {
+        let objects: Vec<_> = (0..8).map(|index| object(&format!("{index}.json.gz"), 30 << 20)).collect();
+        for partitions in [1, 2, 4, 8, 16] {
+            assert_eq!(check(&objects, partitions).len(), partitions.min(8));
+        }
+        let ranges = cut_into_groups(&objects, Compression::Auto, 16);
+        assert!(ranges.iter().flat_map(|group| group.iter()).all(|file| file.range.is_none()));
+        let plain = cut_into_groups(&objects[..1], Compression::None, 4);
+        assert_eq!(plain.len(), 4, "the option says that it is plain text");
     }
 
     #[test]

@@ -21,7 +21,7 @@ use datafusion::{
 };
 use futures::TryStreamExt;
 use lakewright_engine::{
-    Engine, EngineSettings, RawScan, Relation, StepProgress, TableScan, TableWrite, execute_table_write,
+    Compression, Engine, EngineSettings, RawScan, Relation, StepProgress, TableScan, TableWrite, execute_table_write,
     plan_table_write, register_relation,
 };
 use lakewright_error::{Error, Result};
@@ -82,7 +82,8 @@ impl Fixture {
     /// A session with the objects as `raw.events`.
     pub(crate) async fn raw_session(&self, schema: &SchemaRef, objects: Vec<RawObject>) -> Result<SessionContext> {
         let session = self.engine.session();
-        let scan = RawScan { raw: self.raw.clone(), schema: Arc::clone(schema), objects };
+        let scan =
+            RawScan { raw: self.raw.clone(), schema: Arc::clone(schema), compression: Compression::Auto, objects };
         register_relation(&session, "raw", "events", Relation::Raw(scan)).await?;
         Ok(session)
     }

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![expect(clippy::print_stdout, reason = "a skipped test says so in one line")]
 
+mod compressed;
 mod failing_store;
 mod fixture;
 mod oracle;

@@ -104,14 +104,6 @@ async fn an_object_that_changed_after_it_was_listed_fails_the_query() {
 }
 
 #[tokio::test]
-async fn a_compressed_object_is_refused_by_name() {
-    let fixture = Fixture::new(1);
-    let object = fixture.put_raw("log/a.json.gz", [0x1f, 0x8b]);
-    let error = fixture.raw_session(&events(), vec![object]).await.err().unwrap();
-    assert_eq!((error.kind(), context(&error, "object")), (ErrorKind::Unsupported, Some("log/a.json.gz")));
-}
-
-#[tokio::test]
 async fn numbers_and_truths_are_their_own_text_in_a_text_column() {
     let fixture = Fixture::new(1);
     let object = fixture.put_raw("a.json", "{\"name\":12.50}\n{\"name\":true}\n{\"name\":null}\n{}\n");

@@ -13,7 +13,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use async_trait::async_trait;
 use bytes::Bytes;
 use lakewright_compiler::{
-    Diagnostics, Job, JobFolder, JsonMode, Model, ModelKind, Query, Source, SourceOptions, TableName,
+    Diagnostics, Job, JobFolder, JsonMode, Model, ModelKind, Query, Source, SourceCompression, SourceOptions, TableName,
 };
 use lakewright_engine::{Relation, StepProgress};
 use lakewright_error::Result;
@@ -286,7 +286,7 @@ pub(crate) fn source(table: &str, location: &str) -> (TableName, Source) {
         columns: vec![],
         schema: schema(),
         location: location.to_owned(),
-        options: SourceOptions { mode: JsonMode::FailFast, allow_empty: false },
+        options: SourceOptions { mode: JsonMode::FailFast, compression: SourceCompression::Auto, allow_empty: false },
         description: None,
         file: format!("{}.sql", table.replace('.', "/")),
         canonical: format!("source {table} at {location}"),
