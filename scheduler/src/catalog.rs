@@ -1,4 +1,4 @@
-//! What a lake shows to readers: the tables and views of its newest release.
+//! What a lake shows to readers: the tables and views of its newest release, or of an earlier one.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,6 +12,8 @@ use lakewright_lake::{
     Prefix, layout, read_snapshot,
     state::{self, Release, ReleasedTable},
 };
+
+use crate::{AsOf, find_release};
 
 /// Tables whose logs are read at once.
 const SNAPSHOT_READS_MAX: usize = 8;
@@ -41,7 +43,7 @@ pub struct LakeTable {
     pub location: String,
 }
 
-/// The newest release of a lake, pinned: what it names stays the same however many runs end.
+/// One release of a lake, pinned: what it names stays the same however many runs end.
 #[derive(Clone, Debug)]
 pub struct LakeCatalog {
     /// Number of the release; `None` if nothing has been published.
@@ -65,6 +67,30 @@ impl LakeCatalog {
     /// - [`ErrorKind::Unsupported`]: the lake was written by a newer version of this program.
     /// - [`ErrorKind::Corrupt`]: a state object does not parse.
     pub async fn open(lake: &Prefix) -> Result<Self> {
+        Self::require_lake(lake).await?;
+        let newest = state::newest_release(lake).await.context("lake", || lake.display_location())?;
+        match newest {
+            Some(release) => Self::of_release(lake, release),
+            None => Ok(Self::empty(lake)),
+        }
+    }
+
+    /// Reads an earlier release.
+    ///
+    /// # Errors
+    /// As [`LakeCatalog::open`]; [`ErrorKind::NotFound`] also if there is no such release.
+    pub async fn open_at(lake: &Prefix, as_of: AsOf) -> Result<Self> {
+        Self::require_lake(lake).await?;
+        Self::of_release(lake, find_release(lake, as_of).await?)
+    }
+
+    fn of_release(lake: &Prefix, release: Release) -> Result<Self> {
+        let Release { number, tables: released, .. } = release;
+        let tables = released.iter().map(|(name, table)| lake_table(lake, name, table)).collect::<Result<_>>()?;
+        Ok(Self { release: Some(number), tables, lake: lake.clone(), released })
+    }
+
+    async fn require_lake(lake: &Prefix) -> Result<()> {
         let location = || lake.display_location();
         // A directory that is missing, or a link that leads nowhere, says more than a missing marker.
         let exists = lake.exists().await?;
@@ -73,13 +99,7 @@ impl LakeCatalog {
                 .with("lake", location())
                 .with_hint("`lakewright run` makes it; --lake names another"));
         }
-        let newest = state::newest_release(lake).await.context("lake", location)?;
-        let (release, released) = match newest {
-            Some(Release { number, tables, .. }) => (Some(number), tables),
-            None => (None, BTreeMap::new()),
-        };
-        let tables = released.iter().map(|(name, table)| lake_table(lake, name, table)).collect::<Result<_>>()?;
-        Ok(Self { release, tables, lake: lake.clone(), released })
+        Ok(())
     }
 
     /// Registers the named tables, and what the views among them read, in a session. The session's engine must know

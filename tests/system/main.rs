@@ -27,6 +27,8 @@ mod preview;
 #[cfg(test)]
 mod project;
 #[cfg(test)]
+mod releases;
+#[cfg(test)]
 mod requirement;
 #[cfg(test)]
 mod tidy;

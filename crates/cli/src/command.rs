@@ -6,6 +6,7 @@
 
 mod check;
 mod demo;
+mod diff;
 mod doctor;
 mod init;
 mod plan;
@@ -60,6 +61,7 @@ async fn execute_quietly(invocation: &Invocation, command: Command, now: DateTim
         Command::Show(arguments) => runs::show(invocation, &arguments).await,
         Command::Sql(arguments) => sql::sql(invocation, &arguments, now).await,
         Command::Tables(arguments) => tables::tables(invocation, &arguments).await,
+        Command::Diff(arguments) => diff::diff(invocation, &arguments).await,
         Command::Doctor(arguments) => doctor::doctor(invocation, &arguments).await,
         Command::Completions(arguments) => reference::completions(invocation, &arguments),
         Command::Reference(arguments) => reference::page(invocation, &arguments),

@@ -21,7 +21,7 @@ use lakewright_compiler::{Diagnostics, Param, ParamType, ParamValue, Query, Sour
 use lakewright_engine::{Engine, Relation, Rows, register_relation};
 use lakewright_error::{Error, ErrorKind, Result};
 use lakewright_lake::{Prefix, list_raw_objects};
-use lakewright_scheduler::{LakeCatalog, raw_scan};
+use lakewright_scheduler::{AsOf, LakeCatalog, raw_scan};
 
 use self::statement::Request;
 use crate::{
@@ -40,6 +40,8 @@ const RUN_ID: &str = "run_id";
 pub(crate) struct Reader {
     engine: Engine,
     lake: Prefix,
+    /// The release that was asked for; the newest if none was.
+    as_of: Option<AsOf>,
     catalog: LakeCatalog,
     sources: BTreeMap<TableName, Source>,
     raw: Option<Prefix>,
@@ -56,18 +58,23 @@ pub(crate) struct NamedText<'a> {
 }
 
 impl Reader {
-    /// Opens the newest release, and the job's sources if the place has a job that compiles.
+    /// Opens a release, the newest if none is asked for, and the job's sources if the place has a job that compiles.
     ///
     /// # Errors
     /// - Those of [`LakeCatalog::open`], but for a lake that is not there: it has no tables.
     /// - What the job's files have wrong, if parameters were given.
-    pub(crate) async fn open(place: &Place, params: &[(String, String)], now_us: i64) -> Outcome<Self> {
+    pub(crate) async fn open(
+        place: &Place,
+        params: &[(String, String)],
+        as_of: Option<AsOf>,
+        now_us: i64,
+    ) -> Outcome<Self> {
         let lake = place.lake()?;
         let engine = place.engine()?;
         engine.register_store(&lake);
-        let catalog = open_catalog(&lake).await?;
-        let mut reader =
-            Self { engine, lake, catalog, sources: BTreeMap::new(), raw: None, params: BTreeMap::new(), now_us };
+        let catalog = open_catalog_at(&lake, as_of).await?;
+        let (sources, params_declared) = (BTreeMap::new(), BTreeMap::new());
+        let mut reader = Self { engine, lake, as_of, catalog, sources, raw: None, params: params_declared, now_us };
         if place.job.is_some() {
             match place.compile(&reader.engine, params) {
                 Ok(compiled) => {
@@ -94,12 +101,21 @@ impl Reader {
         Ok(reader)
     }
 
-    /// Reads the newest release again.
+    /// Reads the release that was asked for again: the newest may be another one now.
     ///
     /// # Errors
     /// Those of [`LakeCatalog::open`].
     pub(crate) async fn reload(&mut self) -> Outcome {
-        self.catalog = open_catalog(&self.lake).await?;
+        self.go_to(self.as_of).await
+    }
+
+    /// Reads another release from here on, the newest if `as_of` is `None`. An error leaves everything as it was.
+    ///
+    /// # Errors
+    /// Those of [`LakeCatalog::open_at`].
+    pub(crate) async fn go_to(&mut self, as_of: Option<AsOf>) -> Outcome {
+        self.catalog = open_catalog_at(&self.lake, as_of).await?;
+        self.as_of = as_of;
         Ok(())
     }
 
@@ -257,6 +273,17 @@ pub(crate) async fn open_catalog(lake: &Prefix) -> Result<LakeCatalog> {
     match LakeCatalog::open(lake).await {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(LakeCatalog::empty(lake)),
         other => other,
+    }
+}
+
+/// Opens the release that is meant, the newest if none is.
+///
+/// # Errors
+/// As [`open_catalog`]; those of [`LakeCatalog::open_at`] if a release is meant.
+pub(crate) async fn open_catalog_at(lake: &Prefix, as_of: Option<AsOf>) -> Result<LakeCatalog> {
+    match as_of {
+        Some(as_of) => LakeCatalog::open_at(lake, as_of).await,
+        None => open_catalog(lake).await,
     }
 }
 

@@ -46,7 +46,7 @@ pub(super) async fn demo(invocation: &Invocation, arguments: &DemoArgs, now: Dat
     heading("lakewright run");
     Box::pin(run::run(&inside, &RunArgs::default())).await?;
     heading("lakewright tables");
-    tables::tables(&inside, &TablesArgs { job: None }).await?;
+    tables::tables(&inside, &TablesArgs { job: None, as_of: None, history: None, limit: 0 }).await?;
     for file in ANALYSES {
         heading(&format!("lakewright sql -f {file}"));
         let question = SqlArgs {
@@ -56,6 +56,7 @@ pub(super) async fn demo(invocation: &Invocation, arguments: &DemoArgs, now: Dat
             params: crate::args::ParamArgs::default(),
             format: Some(RowFormat::Table),
             rows: 0,
+            as_of: None,
         };
         sql::sql(&inside, &question, now).await?;
     }

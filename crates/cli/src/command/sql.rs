@@ -42,7 +42,7 @@ pub(super) async fn sql(invocation: &Invocation, arguments: &SqlArgs, now: DateT
     let place = place_of(invocation, arguments)?;
     let format = row_format(arguments.format, &output);
     if is_shell(arguments, &output) {
-        let reader = Reader::open(&place, &arguments.params.params, now.timestamp_micros()).await?;
+        let reader = Reader::open(&place, &arguments.params.params, arguments.as_of, now.timestamp_micros()).await?;
         let history = invocation.environment.history_file();
         let printing = Printing { format, rows_max: arguments.rows };
         return run_shell(reader, printing, output, history.as_deref()).await;
@@ -58,7 +58,7 @@ pub(super) async fn sql(invocation: &Invocation, arguments: &SqlArgs, now: DateT
             .with_hint("give one statement, or use --format ndjson")
             .into());
     }
-    let reader = Reader::open(&place, &arguments.params.params, now.timestamp_micros()).await?;
+    let reader = Reader::open(&place, &arguments.params.params, arguments.as_of, now.timestamp_micros()).await?;
     for range in statements {
         // The clock only feeds the line that tells how long it took.
         let begun = Instant::now();

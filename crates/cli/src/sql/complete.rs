@@ -8,11 +8,12 @@ use arrow::datatypes::SchemaRef;
 use lakewright_compiler::TableName;
 
 /// Commands of the shell, with what they do.
-pub(crate) const COMMANDS: [(&str, &str); 7] = [
+pub(crate) const COMMANDS: [(&str, &str); 8] = [
     (".tables", "list the tables"),
     (".describe", "list the columns of a table: .describe curated.songs"),
     (".format", "print rows as table, csv, json or ndjson"),
     (".rows", "show at most so many rows of a table; 0 is all"),
+    (".asof", "read an earlier release by number or time: .asof 3; the newest without one"),
     (".reload", "read the newest release"),
     (".help", "show this list"),
     (".quit", "leave, as Ctrl-D does"),

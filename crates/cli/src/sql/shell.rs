@@ -22,7 +22,7 @@ use super::{
     statement::split,
 };
 use crate::{
-    args::RowFormat,
+    args::{RowFormat, parse_as_of},
     command::tell,
     exit::{Failure, Outcome},
     interrupt::Interrupts,
@@ -97,7 +97,7 @@ pub(crate) async fn run_shell(
 ) -> Outcome {
     let mut editor = make_editor(reader.words(), history).map_err(unusable)?;
     let mut interrupts = Interrupts::new()?;
-    let release = reader.release().map_or_else(|| "nothing published yet".to_owned(), |n| format!("release {n}"));
+    let release = release_line(&reader);
     output
         .note(&format!("lakewright {}, {release}. `.help` lists commands, Ctrl-D leaves.", env!("CARGO_PKG_VERSION")));
     loop {
@@ -112,13 +112,11 @@ pub(crate) async fn run_shell(
         let _ = editor.add_history_entry(input.trim());
         let answered = match command_of(&input) {
             Some((".quit", _)) => break,
-            Some((".reload", _)) => match reader.reload().await {
-                Ok(()) => {
-                    editor.set_helper(Some(Assistant { words: reader.words() }));
-                    Ok(())
-                }
-                failed => failed,
-            },
+            Some((name @ (".reload" | ".asof"), argument)) => {
+                let moved = move_to(&mut reader, output, name, argument).await;
+                editor.set_helper(Some(Assistant { words: reader.words() }));
+                moved
+            }
             Some((name, argument)) => command(&reader, &mut printing, output, name, argument).await,
             None => statements(&reader, printing, output, &input, &mut interrupts).await,
         };
@@ -154,6 +152,25 @@ fn make_editor(words: Words, history: Option<&Path>) -> rustyline::Result<Editor
 
 fn unusable(source: ReadlineError) -> Error {
     Error::new(ErrorKind::Unavailable, "cannot use the terminal").with_source(source)
+}
+
+/// Reads another release from here on.
+async fn move_to(reader: &mut Reader, output: Output, name: &str, argument: &str) -> Outcome {
+    match name {
+        ".asof" if argument.is_empty() => reader.go_to(None).await?,
+        ".asof" => {
+            let as_of = parse_as_of(argument)
+                .map_err(|why| Error::new(ErrorKind::Invalid, format!("{argument} is no release")).with_hint(why))?;
+            reader.go_to(Some(as_of)).await?;
+        }
+        _ => reader.reload().await?,
+    }
+    output.note(&release_line(reader));
+    Ok(())
+}
+
+fn release_line(reader: &Reader) -> String {
+    reader.release().map_or_else(|| "nothing published yet".to_owned(), |number| format!("release {number}"))
 }
 
 async fn statements(
