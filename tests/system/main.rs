@@ -31,4 +31,6 @@ mod releases;
 #[cfg(test)]
 mod requirement;
 #[cfg(test)]
+mod s3;
+#[cfg(test)]
 mod tidy;

@@ -14,6 +14,8 @@ use tempfile::TempDir;
 #[derive(Debug)]
 pub(crate) struct Project {
     folder: TempDir,
+    /// What the binary finds in its environment.
+    variables: BTreeMap<&'static str, String>,
 }
 
 /// What one command line came to.
@@ -27,7 +29,13 @@ pub(crate) struct Answer {
 impl Project {
     /// A project without files.
     pub(crate) fn empty() -> Self {
-        Self { folder: TempDir::with_prefix("lakewright-test-").expect("a folder can be made") }
+        let folder = TempDir::with_prefix("lakewright-test-").expect("a folder can be made");
+        Self { folder, variables: BTreeMap::new() }
+    }
+
+    /// Adds variables to the environment of the binary.
+    pub(crate) fn set_variables(&mut self, variables: Vec<(&'static str, String)>) {
+        self.variables.extend(variables);
     }
 
     /// A project of `init`: the music job, and generated raw data.
@@ -72,6 +80,10 @@ impl Project {
         for setting in ["LAKEWRIGHT_LAKE", "LAKEWRIGHT_RAW", "LAKEWRIGHT_MEMORY", "LAKEWRIGHT_LOG"] {
             command.env_remove(setting);
         }
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("AWS_")) {
+            command.env_remove(name);
+        }
+        command.envs(&self.variables);
         command
     }
 
@@ -137,6 +149,15 @@ impl Answer {
             assert!(!self.stderr.contains(insides), "{insides} in {self:?}");
         }
         assert!(self.stderr.lines().count() <= 40, "more than one message: {self:?}");
+    }
+}
+
+impl Answer {
+    /// Asserts that `doctor` found this wrong.
+    pub(crate) fn assert_failed_check(&self, words: &str) {
+        assert_eq!(self.code, Some(3), "{self:?}");
+        let failed = self.stdout.lines().any(|line| line.starts_with("fail") && line.contains(words));
+        assert!(failed, "no failed check `{words}` in {self:?}");
     }
 }
 

@@ -25,7 +25,7 @@ pub(crate) fn skip(test: &str, what: &str) {
 }
 
 /// Skips `test`, or fails it where everything is required.
-fn lacks(test: &str, what: &str) {
+pub(crate) fn lacks(test: &str, what: &str) {
     assert!(variable("LAKEWRIGHT_REQUIRE_ALL").is_none(), "{test} needs {what}");
     skip(test, what);
 }

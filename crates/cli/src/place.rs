@@ -12,7 +12,7 @@ use std::{
 use lakewright_compiler::{Diagnostic, Job, JobFolder, compile_job};
 use lakewright_engine::{Engine, EngineSettings};
 use lakewright_error::{Error, ErrorKind, Result};
-use lakewright_lake::Prefix;
+use lakewright_lake::{Prefix, Stores};
 
 use crate::{
     args::Flags,
@@ -95,6 +95,8 @@ impl Invocation {
         let input = SettingsInput { environment: &self.environment, root, flags: &self.flags, machine: &machine };
         let settings = Settings::load(&input)?;
         logging::start(&settings.log)?;
+        // A process has one command line: that the stores are set already is a test's doing.
+        let _ = Stores::new(settings.s3.clone()).set_for_process();
         for (variable, meant) in &settings.mistyped_variables {
             self.output.note(&format!("warning: {variable} is no setting; did you mean {meant}?"));
         }

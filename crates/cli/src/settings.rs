@@ -20,6 +20,7 @@ use figment::{
     value::{Dict, Map, Value},
 };
 use lakewright_error::{Error, ErrorKind, Result};
+use lakewright_lake::{S3Settings, s3::DEFAULT_REQUESTS_MAX};
 use serde::Deserialize;
 
 use self::size::MemoryLimit;
@@ -36,6 +37,8 @@ const PREFIX: &str = "LAKEWRIGHT_";
 const MEMORY_BYTES_MIN: u64 = 16 << 20;
 /// More threads than any machine has cores only cost memory.
 const THREADS_MAX: usize = 1024;
+/// More requests at once than a store's front end takes from one client.
+const S3_REQUESTS_MAX: usize = 1024;
 /// Share of the machine's memory that queries get unless told.
 const DEFAULT_MEMORY: MemoryLimit = MemoryLimit::Percent(70);
 /// Size at which spilling fails unless told.
@@ -95,6 +98,12 @@ struct RawSettings {
     spill_dir: Option<PathBuf>,
     #[serde(default, deserialize_with = "size::bytes")]
     spill_limit: Option<u64>,
+    s3_region: Option<String>,
+    s3_endpoint: Option<String>,
+    #[serde(default, deserialize_with = "size::switch")]
+    s3_path_style: Option<bool>,
+    #[serde(default, deserialize_with = "size::requests")]
+    s3_requests: Option<usize>,
     log: Option<String>,
 }
 
@@ -113,6 +122,8 @@ pub(crate) struct Settings {
     pub(crate) spill_dir: PathBuf,
     /// Size at which spilling fails, in bytes.
     pub(crate) spill_limit_bytes: u64,
+    /// How to reach S3.
+    pub(crate) s3: S3Settings,
     /// Log filter.
     pub(crate) log: String,
     /// Every setting with its value and where it comes from, in the order of [`DEFINITIONS`].
@@ -182,6 +193,15 @@ impl Settings {
         if !(1..=THREADS_MAX).contains(&threads) {
             return Err(invalid("threads", &origin_of("threads"), "a number from 1 to 1024 is needed"));
         }
+        let s3 = S3Settings {
+            region: raw.s3_region,
+            endpoint: raw.s3_endpoint,
+            path_style: raw.s3_path_style,
+            requests_max: raw.s3_requests.unwrap_or(DEFAULT_REQUESTS_MAX),
+        };
+        if !(1..=S3_REQUESTS_MAX).contains(&s3.requests_max) {
+            return Err(invalid("s3_requests", &origin_of("s3_requests"), "a number from 1 to 1024 is needed"));
+        }
         let log = raw.log.unwrap_or_else(|| DEFAULT_LOG.to_owned());
         if let Err(error) = log.parse::<tracing_subscriber::filter::Targets>() {
             return Err(invalid("log", &origin_of("log"), "it is no log filter").with_source(error));
@@ -198,6 +218,7 @@ impl Settings {
             threads,
             spill_dir,
             spill_limit_bytes: raw.spill_limit.unwrap_or(DEFAULT_SPILL_LIMIT_BYTES),
+            s3,
             log,
             origins: Vec::new(),
             mistyped_variables,
@@ -221,6 +242,10 @@ impl Settings {
             "threads" => self.threads.to_string(),
             "spill_dir" => self.spill_dir.display().to_string(),
             "spill_limit" => size::text(self.spill_limit_bytes),
+            "s3_region" => self.s3.region.clone().unwrap_or_default(),
+            "s3_endpoint" => self.s3.endpoint.clone().unwrap_or_default(),
+            "s3_path_style" => self.s3.path_style.map(|path_style| path_style.to_string()).unwrap_or_default(),
+            "s3_requests" => self.s3.requests_max.to_string(),
             "log" => self.log.clone(),
             _ => String::new(),
         }

@@ -7,6 +7,7 @@ use std::{error::Error as StdError, io, sync::Arc};
 
 use datafusion::{arrow::error::ArrowError, common::DataFusionError, parquet::errors::ParquetError};
 use lakewright_error::{Error, ErrorKind};
+use lakewright_lake::{S3Fault, fault_error};
 use tokio::task::JoinError;
 
 const MEMORY_HINT: &str = "raise --memory or the spill limit, or lower the number of partitions";
@@ -42,6 +43,9 @@ pub(crate) fn store_kind(error: &object_store::Error) -> ErrorKind {
 
 /// An object store's error, told as what was tried.
 pub(crate) fn from_store(error: object_store::Error, tried: &str) -> Error {
+    if let Some(fault) = S3Fault::in_chain(&error) {
+        return fault_error(fault, tried);
+    }
     disk_error(store_kind(&error), tried).with_source(error)
 }
 

@@ -27,6 +27,9 @@ pub const DRIVERS_DIR: &str = "_lakewright/drivers";
 /// What says that a prefix is a lake, and of which format.
 pub const LAKE_MARKER: &str = "_lakewright/lake.json";
 
+/// Folder of what is known about the stores that the lake has lain on.
+pub const STORES_DIR: &str = "_lakewright/stores";
+
 /// A number as it stands in a key: decimal, padded to the 20 digits of the greatest `u64`.
 fn padded(number: u64) -> String {
     format!("{number:020}")
@@ -35,6 +38,11 @@ fn padded(number: u64) -> String {
 /// Root of a table.
 pub fn table_root(zone: &str, table: &str) -> String {
     format!("{zone}/{table}")
+}
+
+/// What a store has shown to keep; `digest` is the hexadecimal SHA-256 of its URL.
+pub fn store_check(digest: &str) -> String {
+    format!("{STORES_DIR}/{digest}.json")
 }
 
 /// What an idempotency key led to; `digest` is the hexadecimal SHA-256 of principal and key.

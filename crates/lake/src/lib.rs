@@ -12,14 +12,20 @@ pub mod layout;
 pub mod listing;
 mod location;
 pub mod prefix;
+pub mod s3;
 pub mod state;
+mod store_check;
 mod store_error;
+mod stores;
 pub mod table;
 
 pub use data_file::{ColumnBounds, DataFile, Scalar};
 pub use listing::{RawObject, list_raw_objects};
 pub use prefix::{Created, ListedObject, Prefix};
-pub use store_error::{disk_error, store_error};
+pub use s3::{S3Fault, S3Settings};
+pub use store_check::{check_store, ensure_store_checked};
+pub use store_error::{disk_error, fault_error, store_error};
+pub use stores::Stores;
 pub use table::{
     CommitOutcome, Snapshot, TableCommit, commit_version, hive_partition_path, newest_version, read_snapshot,
     write_checkpoint,

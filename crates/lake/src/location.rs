@@ -10,27 +10,15 @@ use std::{
 };
 
 use lakewright_error::{Error, ErrorKind, Result};
-use object_store::{
-    ObjectStore,
-    aws::{AmazonS3Builder, S3ConditionalPut},
-    local::LocalFileSystem,
-    path::Path,
-};
+use object_store::{local::LocalFileSystem, path::Path};
 use url::Url;
 
-use crate::{disk_error, store_error};
+use crate::{Prefix, Stores, disk_error};
 
-/// A location taken apart.
-pub(crate) struct Opened {
-    pub(crate) store: Arc<dyn ObjectStore>,
-    pub(crate) store_url: Url,
-    pub(crate) root: Path,
-}
-
-/// Opens a location; see [`crate::Prefix::open`].
-pub(crate) fn open(location: &str) -> Result<Opened> {
+/// Opens a location; see [`Prefix::open`].
+pub(crate) fn open(location: &str, stores: &Stores) -> Result<Prefix> {
     match location.split_once("://") {
-        Some(("s3" | "s3a", rest)) => open_s3(rest),
+        Some(("s3" | "s3a", rest)) => open_s3(rest, stores),
         Some(("file", _)) => open_directory(&file_url_path(location)?),
         Some((scheme, _)) if is_scheme(scheme) => Err(invalid("no store is known for the scheme")
             .with("scheme", scheme)
@@ -83,7 +71,7 @@ pub(crate) fn dangling_link(path: &FilePath) -> Option<Error> {
     )
 }
 
-fn open_s3(rest: &str) -> Result<Opened> {
+fn open_s3(rest: &str, stores: &Stores) -> Result<Prefix> {
     let (bucket, key) = rest.split_once('/').unwrap_or((rest, ""));
     if bucket.is_empty() {
         return Err(invalid("the location names no bucket").with_hint("write s3://bucket/prefix"));
@@ -92,15 +80,10 @@ fn open_s3(rest: &str) -> Result<Opened> {
         .map_err(|source| invalid("the prefix cannot be an object's").with_source(source))?;
     let store_url = Url::parse(&format!("s3://{bucket}/"))
         .map_err(|source| invalid("the bucket's name is not valid").with_source(source))?;
-    let store = AmazonS3Builder::from_env()
-        .with_bucket_name(bucket)
-        .with_conditional_put(S3ConditionalPut::ETagMatch)
-        .build()
-        .map_err(|source| store_error(source, "cannot set up the S3 client", &format!("s3://{bucket}")))?;
-    Ok(Opened { store: Arc::new(store), store_url, root })
+    Ok(Prefix::of_bucket(stores.bucket(bucket)?, store_url, root))
 }
 
-fn open_directory(path: &FilePath) -> Result<Opened> {
+fn open_directory(path: &FilePath) -> Result<Prefix> {
     if path.as_os_str().is_empty() {
         return Err(invalid("the location is empty"));
     }
@@ -113,7 +96,7 @@ fn open_directory(path: &FilePath) -> Result<Opened> {
         Url::parse("file:///").map_err(|source| Error::new(ErrorKind::Internal, "bad URL").with_source(source))?;
     // The store of the whole disk, not of the directory: DataFusion knows one store for `file:///`, and the directory
     // need not exist yet.
-    Ok(Opened { store: Arc::new(LocalFileSystem::new()), store_url, root })
+    Ok(Prefix::new(Arc::new(LocalFileSystem::new()), store_url, root))
 }
 
 /// Resolves `..` as the kernel does: above the directory that a link leads to, not above the link.

@@ -20,7 +20,11 @@ use object_store::{
 };
 use url::Url;
 
-use crate::{location, store_error};
+use crate::{
+    Stores, location,
+    s3::{About, Bucket},
+    store_error,
+};
 
 /// Tries of one create while the store says that the object exists and does not.
 const CREATE_ATTEMPTS_MAX: u32 = 8;
@@ -34,6 +38,8 @@ pub struct Prefix {
     /// Scheme and authority only, as DataFusion's registry of stores wants it: `file:///`, `s3://bucket/`.
     store_url: Url,
     root: Path,
+    /// The server, if the store is a bucket of S3.
+    about: Option<Arc<About>>,
 }
 
 /// What came of [`Prefix::create`].
@@ -62,19 +68,29 @@ impl Prefix {
     /// Opens a location: a directory (relative to the process's directory, made on first write), a `file://` URL, or
     /// `s3://bucket/prefix`.
     ///
-    /// A path is taken as it is: `~` and `$NAME` are the shell's, `%20` is three characters. S3's region, credentials
-    /// and endpoint are taken from the environment, as AWS's own tools do.
+    /// A path is taken as it is: `~` and `$NAME` are the shell's, `%20` is three characters. S3 is reached as
+    /// [`Stores::of_process`] says.
     ///
     /// # Errors
     /// - [`ErrorKind::Invalid`]: the location does not parse, or its scheme is not known.
+    /// - [`ErrorKind::Denied`]: one half of a key for S3 is set without the other.
     pub fn open(location: &str) -> Result<Self> {
-        let opened = location::open(location).map_err(|error| error.with("location", location))?;
-        Ok(Self::new(opened.store, opened.store_url, opened.root))
+        Stores::of_process().open(location)
     }
 
     /// Wraps a store, for tests and for stores made elsewhere. `store_url` has no path.
     pub fn new(store: Arc<dyn ObjectStore>, store_url: Url, root: Path) -> Self {
-        Self { store, store_url, root }
+        Self { store, store_url, root, about: None }
+    }
+
+    /// A path in a bucket.
+    pub(crate) fn of_bucket(bucket: Bucket, store_url: Url, root: Path) -> Self {
+        Self { store: bucket.store, store_url, root, about: Some(bucket.about) }
+    }
+
+    /// The server, if the store is a bucket of S3.
+    pub(crate) fn about(&self) -> Option<&About> {
+        self.about.as_deref()
     }
 
     /// The store.

@@ -1,22 +1,34 @@
 //! Turns what a store says into the workspace's error: the one place that maps object_store's errors to kinds.
 //!
-//! Invariant: a kind is read from the variant and from the I/O errors in the source chain, never from text.
+//! Invariant: a kind is read from the variant, and from the faults of S3 and the I/O errors in the source chain, never
+//! from text.
 
 use std::{error::Error as StdError, io};
 
 use lakewright_error::{Error, ErrorKind};
 use object_store::Error as StoreError;
 
+use crate::S3Fault;
+
 /// Makes the error of a failed store operation.
 ///
 /// `message` says what failed ("cannot read the object"); `object` is named as its owner would type it.
 pub fn store_error(source: StoreError, message: &'static str, object: &str) -> Error {
+    if let Some(fault) = S3Fault::in_chain(&source) {
+        return fault_error(fault, message).with("object", object);
+    }
     let (kind, hint) = judge(&source);
     let error = Error::new(kind, message).with("object", object).with_source(source);
     match hint {
         Some(hint) => error.with_hint(hint),
         None => error,
     }
+}
+
+/// Makes the error of an operation that S3 refused. The client's own words about the request are left out: the fault
+/// says what is wrong.
+pub fn fault_error(fault: &S3Fault, message: impl Into<String>) -> Error {
+    Error::new(fault.kind(), message).with_hint(fault.hint()).with_source(fault.clone())
 }
 
 /// Makes the error of a failed operation on the local disk, by the same table as [`store_error`].

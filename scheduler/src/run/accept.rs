@@ -8,7 +8,7 @@
 use lakewright_compiler::JobFolder;
 use lakewright_error::{Error, ErrorKind, Result};
 use lakewright_lake::{
-    layout,
+    ensure_store_checked, layout,
     state::{
         Active, Format, Idempotency, JobSlot, LakeMarker, Spec, SpecOptions, list_numbers, newest_release, open_lake,
     },
@@ -41,11 +41,16 @@ pub(crate) struct Named {
     repeated: bool,
 }
 
-/// Refuses a lake of a newer format, and makes a prefix without a lake one.
+/// Refuses a lake of a newer format and a store that cannot hold one, and makes a prefix without a lake one.
 pub(crate) async fn ensure_lake(site: &Site) -> Result<()> {
-    if retrying(|| open_lake(&site.lake)).await?.is_some() {
+    let is_lake = retrying(|| open_lake(&site.lake)).await?.is_some();
+    if is_lake {
         // What a newer program published is refused before the run is accepted: its lake is left as it was.
-        return retrying(|| newest_release(&site.lake)).await.map(|_| ());
+        retrying(|| newest_release(&site.lake)).await?;
+    }
+    retrying(|| ensure_store_checked(&site.lake)).await?;
+    if is_lake {
+        return Ok(());
     }
     let marker = LakeMarker { format: Format, program: env!("CARGO_PKG_VERSION").to_owned() };
     create(&site.lake, layout::LAKE_MARKER, &marker).await.map(|_| ())

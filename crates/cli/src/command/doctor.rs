@@ -4,9 +4,8 @@
 
 use std::path::Path;
 
-use bytes::Bytes;
 use lakewright_error::{Error, ErrorKind, Result};
-use lakewright_lake::{Created, Prefix, list_raw_objects};
+use lakewright_lake::{Prefix, check_store, list_raw_objects};
 use lakewright_scheduler::LakeCatalog;
 
 use crate::{
@@ -198,21 +197,10 @@ async fn lake(place: &Place) -> Checked {
     }
 }
 
-/// Creates an object that nobody else can name, tries to create it again, reads it, and deletes it.
+/// Creates objects that nobody else can name, tries to create them again, reads them, and deletes them.
 async fn probe(lake: &Prefix) -> Result<String> {
-    let name = format!("_lakewright/doctor-{}", uuid::Uuid::new_v4());
-    let first = lake.create(&name, Bytes::from_static(b"first")).await?;
-    let second = lake.create(&name, Bytes::from_static(b"second")).await;
-    let deleted = lake.delete(&name).await;
-    match (first, second?) {
-        (Created::Now, Created::Before(bytes)) if bytes.as_ref() == b"first" => {
-            deleted?;
-            Ok("an object can be created once, read and deleted".to_owned())
-        }
-        _ => Err(Error::new(ErrorKind::Corrupt, "the store lets two creators of one object both win")
-            .with("lake", lake.display_location())
-            .with_hint("a lake needs a store with put-if-absent")),
-    }
+    check_store(lake).await?;
+    Ok("an object can be created once, read and deleted".to_owned())
 }
 
 fn doctor_text(document: &DoctorDocument, output: &Output) -> String {

@@ -14,7 +14,7 @@ pub(crate) struct Definition {
 }
 
 /// All settings.
-pub(crate) const DEFINITIONS: [Definition; 7] = [
+pub(crate) const DEFINITIONS: [Definition; 11] = [
     Definition {
         key: "lake",
         flag: Some("--lake"),
@@ -53,6 +53,30 @@ pub(crate) const DEFINITIONS: [Definition; 7] = [
         meaning: "Size of the spilled data at which a query fails instead of filling the disk.",
     },
     Definition {
+        key: "s3_region",
+        flag: None,
+        default: "`AWS_REGION` or `AWS_DEFAULT_REGION`, else `us-east-1`",
+        meaning: "Region of the buckets.",
+    },
+    Definition {
+        key: "s3_endpoint",
+        flag: None,
+        default: "`AWS_ENDPOINT_URL_S3` or `AWS_ENDPOINT_URL`, else AWS",
+        meaning: "URL of another server that speaks S3, such as `http://localhost:9000`.",
+    },
+    Definition {
+        key: "s3_path_style",
+        flag: None,
+        default: "`true`",
+        meaning: "Whether the bucket's name stands in the path of a request (`true`) or in its host (`false`).",
+    },
+    Definition {
+        key: "s3_requests",
+        flag: None,
+        default: "`64`",
+        meaning: "Requests to one bucket at once, 1 to 1024. While the store throttles they are halved, and grow back.",
+    },
+    Definition {
         key: "log",
         flag: Some("--log"),
         default: "`warn`",
@@ -83,8 +107,8 @@ The project's root is the nearest folder upwards with `lakewright.toml`, else th
 a file or a variable is taken from there, one in a flag from the working directory. Sizes are powers of two: `1MB` is
 2^20 bytes.
 
-Colours are left out when `NO_COLOR` is set or the output is no terminal. S3 takes its region, credentials and
-endpoint from AWS's own variables.
+Colours are left out when `NO_COLOR` is set or the output is no terminal. Credentials for S3 are no settings: they come
+from AWS's own variables, a web identity, or the role of the machine.
 
 | key in `lakewright.toml` | variable | flag | default | meaning |
 |---|---|---|---|---|

@@ -69,6 +69,27 @@ pub(super) fn threads<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Opti
     text.trim().parse().map(Some).map_err(|_| D::Error::custom(format!("{text} is no number of threads")))
 }
 
+/// Reads a number of requests.
+pub(super) fn requests<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<usize>, D::Error> {
+    let text = TextOrNumber::deserialize(deserializer)?.into_text();
+    text.trim().parse().map(Some).map_err(|_| D::Error::custom(format!("{text} is no number of requests")))
+}
+
+/// Reads a switch, which a variable gives as text.
+pub(super) fn switch<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<bool>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "true or false")]
+    enum Switch {
+        Bool(bool),
+        Text(String),
+    }
+    let text = match Switch::deserialize(deserializer)? {
+        Switch::Bool(switch) => return Ok(Some(switch)),
+        Switch::Text(text) => text,
+    };
+    text.trim().parse().map(Some).map_err(|_| D::Error::custom(format!("{text} is neither true nor false")))
+}
+
 /// Bytes of a size with or without a unit; `None` if it is none or does not fit.
 fn parse_bytes(text: &str) -> Option<u64> {
     let text = text.trim();

@@ -31,8 +31,8 @@ use crate::fault::into_datafusion;
 
 /// Objects up to this size are fetched whole, ahead of the decoder.
 const SMALL_OBJECT_BYTES: u64 = 256 << 10;
-/// Small objects in flight per partition: a bound on memory, and enough to hide a remote store's latency.
-const PREFETCH_OBJECTS: usize = 16;
+/// Small objects in flight per partition: a bound on memory, and as many as one bucket is asked for at once.
+const PREFETCH_OBJECTS: usize = 64;
 /// Objects of a local disk that are handed over together, at most; fewer if they have [`LOCAL_BATCH_BYTES`].
 const LOCAL_BATCH_OBJECTS: usize = 64;
 const LOCAL_BATCH_BYTES: usize = 1 << 20;

@@ -1,0 +1,42 @@
+//! S3 that throttles, and a program that dies: the rows are those of an undisturbed run.
+
+use super::{Bucketed, local_contents};
+use crate::project::MUSIC_TABLES;
+
+#[test]
+fn a_store_that_refuses_a_third_of_the_requests_gives_the_same_rows() {
+    let Some(bucketed) = Bucketed::music("a store that throttles", 300, 100, 2) else { return };
+    bucketed.proxy.refuse(30);
+    bucketed.project.succeed(&["run"]);
+    let (refused, all) = (bucketed.proxy.refused(), bucketed.proxy.requests().len() as u64);
+    assert!(refused > all / 5, "{refused} of {all} requests were refused");
+    bucketed.proxy.refuse(0);
+    assert_eq!(bucketed.project.contents(&MUSIC_TABLES), local_contents(300, 100, 2));
+    let unfinished = bucketed.server.script(&["unfinished", bucketed.server.endpoint(), "music"]);
+    assert_eq!(unfinished["uploads"], 0);
+}
+
+#[test]
+fn a_run_that_was_killed_on_s3_is_finished_by_the_next_one() {
+    let test = "a killed run on S3";
+    let Some(undisturbed) = Bucketed::music(test, 200, 15, 2) else { return };
+    undisturbed.project.succeed(&["run"]);
+    let all = undisturbed.proxy.requests().len();
+    let expected = undisturbed.project.contents(&MUSIC_TABLES);
+    let mut killed = 0;
+    for percent in [35, 60, 85] {
+        let Some(bucketed) = Bucketed::music(test, 200, 15, 2) else { return };
+        let mut child = bucketed.project.start(&["run"]);
+        while bucketed.proxy.requests().len() < all * percent / 100
+            && child.try_wait().expect("the child can be asked").is_none()
+        {
+            std::thread::yield_now();
+        }
+        killed += u32::from(child.try_wait().expect("the child can be asked").is_none());
+        child.kill().expect("the child can be killed");
+        child.wait().expect("the child can be awaited");
+        bucketed.project.succeed(&["run"]);
+        assert_eq!(bucketed.project.contents(&MUSIC_TABLES), expected, "killed at {percent} % of the requests");
+    }
+    assert!(killed > 0, "no run was killed before its end");
+}

@@ -1,0 +1,139 @@
+//! A proxy before an S3 server: counts requests, answers some of them with 503, or drops their conditions.
+//!
+//! One request a connection, so that nothing of one request can reach another.
+
+use std::{
+    io::{Read, Write},
+    net::{TcpListener, TcpStream},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread,
+};
+
+const SLOW_DOWN: &str = "<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>";
+
+/// A proxy that listens until the process ends.
+#[derive(Debug)]
+pub(super) struct Proxy {
+    endpoint: String,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    upstream: String,
+    requests: Mutex<Vec<String>>,
+    refused_percent: AtomicU64,
+    refused: AtomicU64,
+    forgets_conditions: AtomicBool,
+}
+
+impl Proxy {
+    /// Starts one before the server at `endpoint`.
+    pub(super) fn before(endpoint: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+        let address = listener.local_addr().expect("the listener has an address");
+        let upstream = endpoint.strip_prefix("http://").expect("an endpoint without TLS").to_owned();
+        let shared = Arc::new(Shared { upstream, ..Shared::default() });
+        let serving = Arc::clone(&shared);
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let serving = Arc::clone(&serving);
+                thread::spawn(move || serving.serve(stream));
+            }
+        });
+        Self { endpoint: format!("http://{address}"), shared }
+    }
+
+    pub(super) fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
+    /// The requests that came, as `METHOD /path?query`.
+    pub(super) fn requests(&self) -> Vec<String> {
+        self.shared.requests.lock().expect("no thread has panicked").clone()
+    }
+
+    /// From now on answers `percent` of the requests with 503.
+    pub(super) fn refuse(&self, percent: u64) {
+        self.shared.refused_percent.store(percent, Ordering::Relaxed);
+    }
+
+    /// Requests that were answered with 503.
+    pub(super) fn refused(&self) -> u64 {
+        self.shared.refused.load(Ordering::Relaxed)
+    }
+
+    /// From now on drops `If-None-Match`, as servers do that overwrite.
+    pub(super) fn forget_conditions(&self) {
+        self.shared.forgets_conditions.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Shared {
+    /// Serves one request; a connection that breaks is the client's business, as it would be on a network.
+    fn serve(&self, mut client: TcpStream) -> Option<()> {
+        let (head, body) = read_request(&mut client)?;
+        let line = head.lines().next()?.trim_end_matches(" HTTP/1.1").to_owned();
+        let number = {
+            let mut requests = self.requests.lock().ok()?;
+            requests.push(line);
+            requests.len() as u64
+        };
+        if draw(number) % 100 < self.refused_percent.load(Ordering::Relaxed) {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+            let length = SLOW_DOWN.len();
+            let head = format!("HTTP/1.1 503 Slow Down\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
+            return client.write_all(format!("{head}{SLOW_DOWN}").as_bytes()).ok();
+        }
+        let mut upstream = TcpStream::connect(&self.upstream).ok()?;
+        upstream.write_all(self.forwarded(&head).as_bytes()).ok()?;
+        upstream.write_all(&body).ok()?;
+        let mut answer = Vec::new();
+        upstream.read_to_end(&mut answer).ok()?;
+        client.write_all(&answer).ok()
+    }
+
+    fn forwarded(&self, head: &str) -> String {
+        let forgets = self.forgets_conditions.load(Ordering::Relaxed);
+        let keeps = |line: &&str| {
+            let name = line.split(':').next().unwrap_or_default().to_ascii_lowercase();
+            name != "connection" && !(forgets && name == "if-none-match")
+        };
+        let lines: Vec<&str> = head.lines().filter(keeps).collect();
+        format!("{}\r\nConnection: close\r\n\r\n", lines.join("\r\n"))
+    }
+}
+
+/// Reads a request: the lines of its head, and its body.
+fn read_request(client: &mut TcpStream) -> Option<(String, Vec<u8>)> {
+    let mut read = Vec::new();
+    let mut buffer = [0; 16 << 10];
+    let end = loop {
+        if let Some(end) = read.windows(4).position(|window| window == b"\r\n\r\n") {
+            break end;
+        }
+        match client.read(&mut buffer).ok()? {
+            0 => return None,
+            count => read.extend_from_slice(&buffer[..count]),
+        }
+    };
+    let head = String::from_utf8(read[..end].to_vec()).ok()?;
+    let length = head.lines().find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>().ok())?
+    });
+    let mut body = read[end + 4..].to_vec();
+    let missing = length.unwrap_or(0).saturating_sub(body.len());
+    let mut rest = vec![0; missing];
+    client.read_exact(&mut rest).ok()?;
+    body.append(&mut rest);
+    Some((head, body))
+}
+
+/// A number that depends on `seed` alone.
+fn draw(seed: u64) -> u64 {
+    seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407) >> 33
+}
