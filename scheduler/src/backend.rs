@@ -4,12 +4,14 @@ use std::{collections::BTreeMap, fmt::Debug, sync::Mutex};
 
 use async_trait::async_trait;
 use datafusion::common::ScalarValue;
+use futures::StreamExt;
 use lakewright_compiler::TableName;
 use lakewright_engine::{
-    Engine, Relation, StepProgress, TableWrite, execute_table_write, plan_table_write, register_relation,
+    Engine, RawScan, Relation, ScanReports, StepProgress, TableWrite, execute_table_write, plan_table_write,
+    register_relation,
 };
 use lakewright_error::Result;
-use lakewright_lake::DataFile;
+use lakewright_lake::{DataFile, state::RangeReport};
 
 /// Executes steps.
 #[async_trait]
@@ -22,6 +24,12 @@ pub trait Backend: Debug + Send + Sync {
     /// # Cancel safety
     /// Dropping the future stops the step; files that were written stay, and nothing names them.
     async fn execute(&self, task: StepTask, progress: &(dyn Fn(StepProgress) + Send + Sync)) -> Result<StepOutput>;
+
+    /// Reads raw objects that no task of a step has read to their end, for their reports alone.
+    ///
+    /// # Errors
+    /// As [`Backend::execute`].
+    async fn read_raw(&self, scan: RawScan) -> Result<Vec<RangeReport>>;
 }
 
 /// What a backend needs to run a step.
@@ -55,6 +63,8 @@ pub struct StepOutput {
     pub files: Vec<DataFile>,
     /// Final counts.
     pub progress: StepProgress,
+    /// What scans of sources saw, by source. A range may be there twice, or not at all.
+    pub reports: BTreeMap<TableName, Vec<RangeReport>>,
 }
 
 /// Executes steps in this process.
@@ -75,9 +85,14 @@ impl Backend for EmbeddedBackend {
     async fn execute(&self, task: StepTask, progress: &(dyn Fn(StepProgress) + Send + Sync)) -> Result<StepOutput> {
         let session = self.engine.session();
         self.engine.register_store(&task.write.root);
-        for StepInput { name, relation } in task.inputs {
-            match &relation {
-                Relation::Raw(scan) => self.engine.register_store(&scan.raw),
+        let mut reports = BTreeMap::new();
+        for StepInput { name, mut relation } in task.inputs {
+            match &mut relation {
+                Relation::Raw(scan) => {
+                    self.engine.register_store(&scan.raw);
+                    let collected = scan.reports.get_or_insert_default();
+                    reports.insert(name.clone(), collected.clone());
+                }
                 Relation::Table(scan) => self.engine.register_store(&scan.root),
                 Relation::View { .. } => {}
             }
@@ -94,6 +109,21 @@ impl Backend for EmbeddedBackend {
         })
         .await?;
         let progress = last.into_inner().unwrap_or_default();
-        Ok(StepOutput { files, progress })
+        let reports = reports.into_iter().map(|(name, collected)| (name, collected.take())).collect();
+        Ok(StepOutput { files, progress, reports })
+    }
+
+    async fn read_raw(&self, mut scan: RawScan) -> Result<Vec<RangeReport>> {
+        let session = self.engine.session();
+        self.engine.register_store(&scan.raw);
+        let reports = ScanReports::default();
+        scan.reports = Some(reports.clone());
+        register_relation(&session, "raw", "objects", Relation::Raw(scan)).await?;
+        let sql = r#"SELECT count(*) AS "records" FROM "raw"."objects""#;
+        let mut rows = self.engine.query(&session, sql, &BTreeMap::new()).await?;
+        while let Some(batch) = rows.batches.next().await {
+            batch?;
+        }
+        Ok(reports.take())
     }
 }

@@ -137,6 +137,8 @@ pub struct RunSummary {
     pub release: Option<u64>,
     /// Steps in the order of the job's models.
     pub steps: Vec<StepSummary>,
+    /// What the reading of each source came to, each raw object once.
+    pub reads: Vec<state::SourceRead>,
     /// Wall time of this driver.
     pub duration: Duration,
 }
@@ -170,6 +172,7 @@ pub(crate) fn run_summary(run_id: &str, done: &state::Done) -> Result<RunSummary
         sequence: done.sequence,
         release: done.release,
         steps: done.steps.iter().map(step_summary).collect::<Result<_>>()?,
+        reads: done.reads.clone(),
         duration: Duration::from_micros(done.duration_us),
     })
 }

@@ -16,6 +16,7 @@ mod lineage;
 mod literal;
 mod plan;
 mod record;
+mod rejects;
 mod releases;
 mod run;
 
@@ -26,5 +27,6 @@ pub use diff::{ColumnChange, DiffOptions, TableDiff, diff_releases};
 pub use event::{RunEvent, RunSummary, StepAction, StepSummary, StepWork};
 pub use plan::{RunPlan, StepPlan, plan_run};
 pub use record::{RunRecord, RunState, list_runs, read_run};
+pub use rejects::{SourceRejects, list_rejects, rejects_of_run};
 pub use releases::{AsOf, Change, ReleaseRecord, TableChange, find_release, list_releases};
 pub use run::{RunOptions, RunRequest, Scheduler, raw_scan};

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use lakewright_compiler::{Job, JsonMode, Model, ModelKind, TableName};
+use lakewright_compiler::{Job, Model, ModelKind, TableName};
 use lakewright_error::Result;
 use lakewright_lake::{
     Prefix, layout,
-    state::{Active, list_names, open_lake, read_object},
+    state::{Active, ReleasedTable, list_names, open_lake, read_object},
 };
 use serde::{Deserialize, Serialize};
 
@@ -15,7 +15,7 @@ use crate::{
     decide::{decide, difference},
     evidence::{Evidence, gather},
     record::find_slot,
-    run::RunOptions,
+    run::{REJECTS_KIND, RunOptions},
 };
 
 /// What a run would do now.
@@ -25,7 +25,7 @@ pub struct RunPlan {
     pub steps: Vec<StepPlan>,
     /// The release that it would start from.
     pub base_release: Option<u64>,
-    /// What the user should know: sources that are FAILFAST, orphaned tables, unfinished runs.
+    /// What the user should know: orphaned tables, unfinished runs.
     pub notes: Vec<String>,
 }
 
@@ -61,7 +61,6 @@ pub async fn plan_run(lake: &Prefix, raw: &Prefix, job: &Job, options: &RunOptio
     let evidence = gather(lake, raw, job, options).await?;
     let decisions = decide(job, &evidence)?;
     let mut notes: Vec<String> = decisions.iter().flat_map(|decision| decision.notes.clone()).collect();
-    notes.extend(source_notes(job, &evidence));
     notes.extend(orphan_notes(job, &evidence));
     notes.extend(unfinished_notes(lake, job).await?);
     let works = decisions.iter().map(|decision| (decision.table.clone(), decision.action.work)).collect();
@@ -121,25 +120,11 @@ fn read_by(model: &Model, evidence: &Evidence, works: &BTreeMap<TableName, StepW
     reads
 }
 
-fn source_notes(job: &Job, evidence: &Evidence) -> Vec<String> {
-    let modes = job
-        .sources
-        .values()
-        .filter(|source| evidence.listings.contains_key(&source.name) && source.options.mode != JsonMode::FailFast);
-    modes
-        .map(|source| {
-            format!(
-                "{}: read as FAILFAST, for rejects are not supported yet: the first bad record fails the run",
-                source.name
-            )
-        })
-        .collect()
-}
-
 fn orphan_notes(job: &Job, evidence: &Evidence) -> Vec<String> {
     let Some(base) = &evidence.base else { return Vec::new() };
     let has_model = |table: &str| job.models.iter().any(|model| model.name.to_string() == table);
-    let orphans = base.tables.iter().filter(|(table, entry)| entry.job == job.name && !has_model(table));
+    let is_own = |entry: &ReleasedTable| entry.job == job.name && entry.kind != REJECTS_KIND;
+    let orphans = base.tables.iter().filter(|(table, entry)| is_own(entry) && !has_model(table));
     orphans.map(|(table, _)| format!("{table}: its model was removed; the table stays as it is")).collect()
 }
 

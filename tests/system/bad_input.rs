@@ -132,8 +132,9 @@ fn an_unknown_option_is_not_ignored() {
 }
 
 #[test]
-fn a_record_that_does_not_fit_fails_the_run_with_its_place() {
+fn a_record_that_does_not_fit_fails_a_failfast_run_with_its_place() {
     let project = project();
+    project.write("jobs/test/raw/items.sql", &SOURCE.replace(';', " OPTIONS (mode 'FAILFAST');"));
     project.write("data/raw/items/two.json", "{\"id\": 2, \"name\": \"two\"}\n{\"id\": \"many\"}\n");
     let answer = run_without_tables(&project);
     answer.assert_refused(1, &["items/two.json"]);
@@ -143,6 +144,7 @@ fn a_record_that_does_not_fit_fails_the_run_with_its_place() {
 #[test]
 fn a_failed_run_leaves_the_tables_of_the_run_before() {
     let project = project();
+    project.write("jobs/test/raw/items.sql", &SOURCE.replace(';', " OPTIONS (mode 'FAILFAST');"));
     project.succeed(&["run"]);
     let before = project.csv("SELECT * FROM curated.items");
     project.write("data/raw/items/two.json", "no json at all");

@@ -27,6 +27,8 @@ mod preview;
 #[cfg(test)]
 mod project;
 #[cfg(test)]
+mod rejects;
+#[cfg(test)]
 mod releases;
 #[cfg(test)]
 mod requirement;

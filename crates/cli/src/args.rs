@@ -13,12 +13,11 @@ use clap_complete::Shell;
 use lakewright_scheduler::AsOf;
 
 /// Commands that are part of the design and that this program does not have.
-const PLANNED_COMMANDS: [&str; 16] = [
+const PLANNED_COMMANDS: [&str; 15] = [
     "submit",
     "watch",
     "cancel",
     "retry",
-    "rejects",
     "test",
     "rewind",
     "repair",
@@ -100,6 +99,8 @@ pub(crate) enum Command {
     Tables(TablesArgs),
     /// Show what differs between two releases
     Diff(DiffArgs),
+    /// Show the records that were kept aside, and why
+    Rejects(RejectsArgs),
     /// Check that everything that a run needs is there
     Doctor(DoctorArgs),
     /// Print a completion script for a shell
@@ -247,6 +248,22 @@ pub(crate) struct DiffArgs {
     /// A job's folder or name, where the project has several lakes
     #[arg(long)]
     pub(crate) job: Option<String>,
+}
+
+/// Arguments of `rejects`.
+#[derive(Args, Debug)]
+pub(crate) struct RejectsArgs {
+    /// The source, for example raw.events; all sources by default
+    pub(crate) source: Option<String>,
+    /// What this run has kept aside, also if it failed: its id or a unique beginning of it
+    #[arg(long, value_name = "RUN")]
+    pub(crate) run: Option<String>,
+    /// A job's folder or name, where the project has several lakes
+    #[arg(long)]
+    pub(crate) job: Option<String>,
+    /// How many rejects of each source
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 20)]
+    pub(crate) limit: usize,
 }
 
 /// Arguments of `doctor`.

@@ -12,6 +12,7 @@ mod init;
 mod plan;
 mod preview;
 mod reference;
+mod rejects;
 mod run;
 mod runs;
 mod sql;
@@ -62,6 +63,7 @@ async fn execute_quietly(invocation: &Invocation, command: Command, now: DateTim
         Command::Sql(arguments) => sql::sql(invocation, &arguments, now).await,
         Command::Tables(arguments) => tables::tables(invocation, &arguments).await,
         Command::Diff(arguments) => diff::diff(invocation, &arguments).await,
+        Command::Rejects(arguments) => rejects::rejects(invocation, &arguments).await,
         Command::Doctor(arguments) => doctor::doctor(invocation, &arguments).await,
         Command::Completions(arguments) => reference::completions(invocation, &arguments),
         Command::Reference(arguments) => reference::page(invocation, &arguments),

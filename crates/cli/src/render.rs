@@ -10,6 +10,7 @@ pub(crate) mod grid;
 pub(crate) mod json;
 pub(crate) mod number;
 pub(crate) mod progress;
+pub(crate) mod rejects;
 pub(crate) mod releases;
 pub(crate) mod rows;
 pub(crate) mod summary;

@@ -136,6 +136,12 @@ pub struct SourceOptions {
     pub compression: SourceCompression,
     /// Whether a prefix without objects is fine.
     pub allow_empty: bool,
+    /// The declared column that holds the text of records that do not fit.
+    pub corrupt_record: Option<String>,
+    /// Rejects above which a run fails.
+    pub max_rejects: Option<u64>,
+    /// Share of rejects among the records above which a run fails, from 0 to 1.
+    pub max_reject_ratio: f64,
 }
 
 /// How a model's table is replaced by a run.

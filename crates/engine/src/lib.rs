@@ -16,7 +16,7 @@ mod row_number;
 mod session;
 mod write;
 
-pub use json::Compression;
+pub use json::{Compression, ReadMode, Reading, ScanReports};
 pub use query::Rows;
 pub use relation::{RawScan, Relation, TableScan, register_relation};
 pub use session::{Engine, EngineSettings};

@@ -24,6 +24,15 @@ pub const JOBS_DIR: &str = "_lakewright/jobs";
 /// Folder of the heartbeats.
 pub const DRIVERS_DIR: &str = "_lakewright/drivers";
 
+/// Zone of the tables of records and rows that were kept aside.
+pub const REJECTS_ZONE: &str = "rejects";
+
+/// Name of the counts of each raw object in a report's folder.
+pub const REPORT_OBJECTS: &str = "objects.parquet";
+
+/// Name of the rejects in a report's folder.
+pub const REPORT_REJECTS: &str = "rejects.parquet";
+
 /// What says that a prefix is a lake, and of which format.
 pub const LAKE_MARKER: &str = "_lakewright/lake.json";
 
@@ -84,6 +93,26 @@ pub fn frozen(run_id: &str) -> String {
 /// drivers that race to freeze list at different times, and each must keep its own listing.
 pub fn frozen_listing(run_id: &str, nonce: &str) -> String {
     format!("{RUNS_DIR}/{run_id}/frozen-{nonce}.parquet")
+}
+
+/// Folder of the reports of a run, by source.
+pub fn reports_dir(run_id: &str) -> String {
+    format!("{RUNS_DIR}/{run_id}/reports")
+}
+
+/// Folder of what one step's reading of `source` came to; `uuid` is made for it.
+pub fn report(run_id: &str, source: &str, uuid: &str) -> String {
+    format!("{RUNS_DIR}/{run_id}/reports/{source}/{uuid}")
+}
+
+/// The counts of each raw object in a report's folder.
+pub fn report_objects(report: &str) -> String {
+    format!("{report}/{REPORT_OBJECTS}")
+}
+
+/// The rejects in a report's folder; missing if there are none.
+pub fn report_rejects(report: &str) -> String {
+    format!("{report}/{REPORT_REJECTS}")
 }
 
 /// What a step wrote.

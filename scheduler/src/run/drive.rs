@@ -13,8 +13,8 @@ use lakewright_error::{Error, ErrorKind, Result};
 use lakewright_lake::{
     layout,
     state::{
-        AbortReason, Done, Format, Frozen, FrozenModel, Outcome, Publication, RunEnd, StepRecord, Verdict, Written,
-        read_object,
+        AbortReason, Done, Format, Frozen, FrozenModel, Outcome, Publication, RunEnd, SourceRead, StepRecord, Verdict,
+        Written, read_object,
     },
 };
 use tokio::{sync::mpsc, task::JoinSet};
@@ -31,6 +31,7 @@ use super::{
     publication::{Checked, publication},
     publish::{check_table, commit_table, release},
     race::{Race, create, retrying},
+    rejects::{self, RunReads, run_reads},
     site::{Site, folder_of},
     steps::{StepRun, aborted_before, empty_record},
 };
@@ -68,6 +69,7 @@ pub(crate) struct Driver<'a> {
     plan: Option<Arc<Plan>>,
     written: BTreeMap<TableName, Written>,
     checked: BTreeMap<TableName, Checked>,
+    reads: RunReads,
     outcome: Option<Outcome>,
     versions: BTreeMap<String, u64>,
     release: Option<u64>,
@@ -98,6 +100,7 @@ impl<'a> Driver<'a> {
             plan: None,
             written: BTreeMap::new(),
             checked: BTreeMap::new(),
+            reads: RunReads::default(),
             outcome: None,
             versions: BTreeMap::new(),
             release: None,
@@ -344,13 +347,15 @@ impl<'a> Driver<'a> {
         });
         let checked = stream::iter(checks.collect::<Vec<_>>()).buffered(CHECKS_AT_ONCE_MAX).try_collect().await?;
         self.checked = checked;
+        self.reads = run_reads(at).await?;
+        self.checked.extend(rejects::checks(&self.reads)?);
         self.view.checked = true;
         Ok(())
     }
 
     async fn publish(&mut self) -> Result<()> {
         let plan = self.plan()?;
-        let publication = publication(&self.run, &plan, &self.written, &self.checked)?;
+        let publication = publication(&self.run, &plan, &self.written, &self.checked, &self.reads)?;
         self.decide(Verdict::Publish(publication)).await
     }
 
@@ -452,6 +457,20 @@ impl<'a> Driver<'a> {
         Ok(())
     }
 
+    /// What the run has read, as far as it is known: of an aborted run, what its steps have recorded.
+    fn reads_of_run(&self) -> Vec<SourceRead> {
+        if let Some(Outcome { verdict: Verdict::Publish(publication), .. }) = &self.outcome {
+            return publication.reads.clone();
+        }
+        let mut reads: Vec<SourceRead> = Vec::new();
+        for read in self.written.values().flat_map(|written| &written.record.reads) {
+            if reads.iter().all(|other| other.source != read.source) {
+                reads.push(read.clone());
+            }
+        }
+        reads
+    }
+
     fn summary(&self) -> Done {
         let failure = match &self.outcome {
             Some(Outcome { verdict: Verdict::Abort(reason), .. }) => Some(reason.clone()),
@@ -480,6 +499,7 @@ impl<'a> Driver<'a> {
             end,
             release: self.release,
             steps: steps.collect(),
+            reads: self.reads_of_run(),
             failure,
             duration_us: u64::try_from(duration_us).unwrap_or(0),
         }

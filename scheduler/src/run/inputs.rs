@@ -11,8 +11,8 @@ use std::{
 };
 
 use datafusion::common::ScalarValue;
-use lakewright_compiler::{Model, Source, SourceCompression, TableName};
-use lakewright_engine::{Compression, RawScan, Relation, TableScan, TableWrite};
+use lakewright_compiler::{JsonMode, Model, Source, SourceCompression, TableName};
+use lakewright_engine::{Compression, RawScan, ReadMode, Reading, Relation, TableScan, TableWrite};
 use lakewright_error::{Error, ErrorKind, Result};
 use lakewright_lake::{
     DataFile, Prefix, RawObject, Snapshot, layout, read_snapshot,
@@ -43,7 +43,7 @@ pub(crate) struct StepSite<'a> {
 /// The inputs of one step that lie on the store.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct StoredInputs {
-    raw: BTreeMap<TableName, Vec<RawObject>>,
+    pub(crate) raw: BTreeMap<TableName, Vec<RawObject>>,
     tables: BTreeMap<TableName, TableScan>,
 }
 
@@ -64,7 +64,14 @@ pub fn raw_scan(source: &Source, raw: &Prefix, objects: Vec<RawObject>) -> RawSc
         SourceCompression::Gzip => Compression::Gzip,
         SourceCompression::Zstd => Compression::Zstd,
     };
-    RawScan { raw: raw.clone(), schema: Arc::clone(&source.schema), compression, objects }
+    let mode = match source.options.mode {
+        JsonMode::Permissive => ReadMode::Permissive,
+        JsonMode::DropMalformed => ReadMode::DropMalformed,
+        JsonMode::FailFast => ReadMode::FailFast,
+    };
+    let reading = Reading { mode, corrupt_record: source.options.corrupt_record.clone() };
+    let (raw, schema) = (raw.clone(), Arc::clone(&source.schema));
+    RawScan { raw, schema, compression, reading, reports: None, objects }
 }
 
 impl StepSite<'_> {

@@ -1,6 +1,7 @@
 //! Accepts a run and drives it to its end.
 
 mod accept;
+mod accounting;
 mod drive;
 mod earlier;
 mod failure;
@@ -11,6 +12,8 @@ mod machine;
 mod publication;
 mod publish;
 mod race;
+mod rejects;
+mod reports;
 mod site;
 mod steps;
 
@@ -25,7 +28,6 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 pub use self::inputs::raw_scan;
-pub(crate) use self::race::retrying;
 use self::{
     accept::{Named, accept, ensure_lake, name_run},
     drive::{Driver, Events},
@@ -34,6 +36,7 @@ use self::{
     heartbeat::Heart,
     site::{Pace, Site},
 };
+pub(crate) use self::{race::retrying, rejects::REJECTS_KIND};
 use crate::{Backend, Clock, RunEvent, RunSummary, SystemClock, event::run_summary};
 
 /// Choices of one run that change what it does, not what a table means.

@@ -19,6 +19,7 @@ use super::{
     accept::Accepted,
     freeze::Plan,
     inputs::{Segment, run_params},
+    rejects::RunReads,
 };
 use crate::{StepWork, lineage::declared_params, literal::bind};
 
@@ -42,6 +43,7 @@ pub(crate) fn publication(
     plan: &Plan,
     written: &BTreeMap<TableName, Written>,
     checked: &BTreeMap<TableName, Checked>,
+    reads: &RunReads,
 ) -> Result<Publication> {
     let mut tables = Vec::new();
     for model in &plan.job.models {
@@ -56,7 +58,9 @@ pub(crate) fn publication(
             }
         }
     }
-    Ok(Publication { tables })
+    // Behind the tables: a reader that sees rejects sees what was made beside them.
+    tables.extend(reads.tables.iter().map(|(table, _)| table.clone()));
+    Ok(Publication { tables, reads: reads.reads.clone() })
 }
 
 fn published_table(plan: &Plan, model: &Model, written: &Written, checked: &Checked) -> PublishedTable {

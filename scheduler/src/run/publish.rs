@@ -7,7 +7,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use futures::{StreamExt, TryStreamExt, stream};
-use lakewright_compiler::Model;
+use lakewright_compiler::{Model, TableName};
 use lakewright_error::{Error, ErrorKind, Result};
 use lakewright_lake::{
     CommitOutcome, DataFile, Prefix, Snapshot, TableCommit, commit_version, layout, newest_version, read_snapshot,
@@ -39,7 +39,8 @@ const REBASES_MAX: usize = 100;
 /// - [`ErrorKind::Unsupported`]: the table needs a feature that this program does not have.
 pub(crate) async fn check_table(at: StepSite<'_>, model: &Model, written: &Written) -> Result<Checked> {
     let root = at.lake.child(&layout::table_root(model.name.zone(), model.name.table()))?;
-    let (base_version, base_files) = check_base(at.plan, model, &root).await?;
+    let appends = at.plan.work(&model.name) == StepWork::Append;
+    let (base_version, base_files) = check_base(at.plan, &model.name, appends, &root).await?;
     check_files(&root, &written.files).await?;
     let segment = at.segment(model).await?;
     if let Some(segment) = &segment {
@@ -52,50 +53,57 @@ pub(crate) async fn check_table(at: StepSite<'_>, model: &Model, written: &Writt
 }
 
 /// Finds the version that a commit comes after, and the files that it removes.
-async fn check_base(plan: &Plan, model: &Model, root: &Prefix) -> Result<(Option<u64>, Vec<DataFile>)> {
-    let released = plan.evidence.released(&model.name).and_then(|entry| entry.version);
+///
+/// # Errors
+/// As [`check_table`].
+pub(crate) async fn check_base(
+    plan: &Plan,
+    table: &TableName,
+    appends: bool,
+    root: &Prefix,
+) -> Result<(Option<u64>, Vec<DataFile>)> {
+    let released = plan.evidence.released(table).and_then(|entry| entry.version);
     let newest = retrying(|| newest_version(root, released)).await?;
     let Some(newest) = newest else {
         return match released {
             None => Ok((None, Vec::new())),
-            Some(version) => Err(damaged(model, "the newest release names a version of a table that is gone", version)),
+            Some(version) => Err(damaged(table, "the newest release names a version of a table that is gone", version)),
         };
     };
-    let appends = plan.work(&model.name) == StepWork::Append;
     match released {
         Some(version) if newest < version => {
-            return Err(damaged(model, "a table is older than the newest release says", version));
+            return Err(damaged(table, "a table is older than the newest release says", version));
         }
         // What the release names is this job's, and an addition removes nothing: the log need not be read.
         Some(version) if newest == version && appends => return Ok((Some(version), Vec::new())),
         Some(_) | None => {}
     }
     let snapshot = retrying(|| read_snapshot(root, Some(newest))).await?;
-    let snapshot = snapshot.ok_or_else(|| damaged(model, "a table is gone while it is read", newest))?;
+    let snapshot = snapshot.ok_or_else(|| damaged(table, "a table is gone while it is read", newest))?;
     if snapshot.job.as_deref() != Some(plan.job.name.as_str()) {
-        return Err(belongs_to(&model.name, snapshot.job.as_deref().unwrap_or("none")));
+        return Err(belongs_to(table, snapshot.job.as_deref().unwrap_or("none")));
     }
     if let Some(version) = released.filter(|_| appends) {
-        refuse_foreign_data(model, root, version, &snapshot).await?;
+        refuse_foreign_data(table, root, version, &snapshot).await?;
     }
     Ok((Some(newest), snapshot.files))
 }
 
-async fn refuse_foreign_data(model: &Model, root: &Prefix, released: u64, newest: &Snapshot) -> Result<()> {
+async fn refuse_foreign_data(table: &TableName, root: &Prefix, released: u64, newest: &Snapshot) -> Result<()> {
     let base = retrying(|| read_snapshot(root, Some(released))).await?;
     let paths = |snapshot: &Snapshot| snapshot.files.iter().map(|file| file.path.clone()).collect::<Vec<_>>();
     if base.as_ref().map(paths) == Some(paths(newest)) {
         return Ok(());
     }
     Err(Error::new(ErrorKind::Conflict, "somebody else has changed a table that the run adds to")
-        .with("table", &model.name)
+        .with("table", table)
         .with("version", newest.version)
-        .with_hint(format!("rebuild it with --full-refresh --select {}", model.name)))
+        .with_hint(format!("rebuild it with --full-refresh --select {table}")))
 }
 
-fn damaged(model: &Model, message: &str, version: u64) -> Error {
+fn damaged(table: &TableName, message: &str, version: u64) -> Error {
     Error::new(ErrorKind::Corrupt, message)
-        .with("table", &model.name)
+        .with("table", table)
         .with("version", version)
         .with_hint("restore the table's folder from a backup of the lake")
 }

@@ -24,6 +24,7 @@ use super::{
     inputs::{StepSite, StoredInputs},
     publish::check_files,
     race::{Race, create, retrying},
+    reports::account,
     site::Site,
 };
 use crate::{RunEvent, StepOutput};
@@ -71,6 +72,7 @@ impl StepRun {
     }
 
     async fn execute(&self, at: StepSite<'_>, inputs: StoredInputs, inputs_digest: String) -> Result<Written> {
+        let objects = inputs.raw.clone();
         let task = at.task(&self.model, inputs)?;
         let started = Instant::now();
         let table = self.model.name.clone();
@@ -79,8 +81,10 @@ impl StepRun {
             // A full queue means that nobody looks at progress right now; the next report holds these counts too.
             let _ = events.try_send(RunEvent::StepProgressed { step: table.clone(), progress });
         };
-        let StepOutput { files, progress } = self.site.backend.execute(task, &progress).await?;
+        let StepOutput { files, progress, reports } = self.site.backend.execute(task, &progress).await?;
         let mut record = self.record();
+        record.reads = account(&self.site, &self.run, &self.plan, objects, reports).await?;
+        record.rejects = record.reads.iter().map(|read| read.tally.rejects).sum();
         record.rows_in = progress.rows_read;
         record.rows_out = files.iter().map(|file| file.row_count).sum();
         record.files = files.len() as u64;
@@ -104,6 +108,8 @@ impl StepRun {
         let mut record = self.record();
         record.reason = format!("{}; files adopted from the failed run before", record.reason);
         record.rows_out = earlier.record.rows_out;
+        record.rejects = earlier.record.rejects;
+        record.reads.clone_from(&earlier.record.reads);
         record.files = earlier.record.files;
         record.bytes = earlier.record.bytes;
         Written { nonce: Uuid::new_v4().to_string(), record, adopted_from: from, ..earlier }
@@ -161,6 +167,7 @@ pub(crate) fn empty_record() -> StepRecord {
         bytes: 0,
         bytes_spilled: 0,
         duration_us: 0,
+        reads: Vec::new(),
         version: None,
     }
 }

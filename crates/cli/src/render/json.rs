@@ -7,7 +7,10 @@ use std::collections::BTreeMap;
 
 use lakewright_compiler::{Diagnostic, Job, Severity};
 use lakewright_error::ErrorKind;
-use lakewright_scheduler::{LakeCatalog, LakeTable, RunPlan, RunRecord, RunState, RunSummary, StepAction, StepSummary};
+use lakewright_lake::state::{RejectRow, SourceRead};
+use lakewright_scheduler::{
+    LakeCatalog, LakeTable, RunPlan, RunRecord, RunState, RunSummary, SourceRejects, StepAction, StepSummary,
+};
 use serde::Serialize;
 
 use super::failure::causes;
@@ -106,6 +109,89 @@ impl PlanDocument {
     }
 }
 
+/// What the reading of one source came to.
+#[derive(Debug, Serialize)]
+struct ReadDocument {
+    source: String,
+    objects: u64,
+    bytes: u64,
+    records: u64,
+    rows: u64,
+    rejects: u64,
+    left_out: u64,
+    blank_lines: u64,
+    misfits: BTreeMap<String, u64>,
+    undeclared: BTreeMap<String, u64>,
+    duplicate_keys: u64,
+}
+
+impl ReadDocument {
+    fn new(read: &SourceRead) -> Self {
+        Self {
+            source: read.source.clone(),
+            objects: read.objects,
+            bytes: read.bytes,
+            records: read.tally.records(),
+            rows: read.tally.rows,
+            rejects: read.tally.rejects,
+            left_out: read.tally.left_out,
+            blank_lines: read.tally.blanks,
+            misfits: read.drift.misfits.clone(),
+            undeclared: read.drift.undeclared.clone(),
+            duplicate_keys: read.drift.duplicate_keys,
+        }
+    }
+}
+
+/// `rejects`
+#[derive(Debug, Serialize)]
+pub(crate) struct RejectsDocument {
+    lake: String,
+    run_id: Option<String>,
+    sources: Vec<SourceRejectsDocument>,
+}
+
+#[derive(Debug, Serialize)]
+struct SourceRejectsDocument {
+    source: String,
+    total: u64,
+    rejects: Vec<RejectDocument>,
+}
+
+#[derive(Debug, Serialize)]
+struct RejectDocument {
+    run_id: String,
+    object: String,
+    line: u64,
+    byte_offset: u64,
+    reason: String,
+    column_name: Option<String>,
+    message: String,
+    record: Option<String>,
+}
+
+impl RejectsDocument {
+    /// The document of rejects; `run_id` is the run that they were asked of.
+    pub(crate) fn new(lake: String, run_id: Option<String>, rejects: &[SourceRejects]) -> Self {
+        let reject = |row: &RejectRow| RejectDocument {
+            run_id: row.run_id.clone(),
+            object: row.reject.object.clone(),
+            line: row.reject.line,
+            byte_offset: row.reject.byte_offset,
+            reason: row.reject.reason.clone(),
+            column_name: row.reject.column.clone(),
+            message: row.reject.message.clone(),
+            record: row.reject.record.clone(),
+        };
+        let sources = rejects.iter().map(|source| SourceRejectsDocument {
+            source: format!("raw.{}", source.source),
+            total: source.total,
+            rejects: source.rows.iter().map(reject).collect(),
+        });
+        Self { lake, run_id, sources: sources.collect() }
+    }
+}
+
 /// `run`
 #[derive(Debug, Serialize)]
 pub(crate) struct RunDocument {
@@ -115,6 +201,7 @@ pub(crate) struct RunDocument {
     release: Option<u64>,
     duration_s: f64,
     steps: Vec<FinishedStep>,
+    sources: Vec<ReadDocument>,
     /// Where other engines find each table of the job.
     tables: BTreeMap<String, String>,
 }
@@ -160,6 +247,7 @@ impl RunDocument {
             release: summary.release,
             duration_s: summary.duration.as_secs_f64(),
             steps: summary.steps.iter().map(FinishedStep::new).collect(),
+            sources: summary.reads.iter().map(ReadDocument::new).collect(),
             tables,
         }
     }
@@ -228,6 +316,7 @@ pub(crate) struct RunRecordDocument {
     release: Option<u64>,
     duration_s: Option<f64>,
     steps: Vec<FinishedStep>,
+    sources: Vec<ReadDocument>,
 }
 
 impl RunRecordDocument {
@@ -245,6 +334,7 @@ impl RunRecordDocument {
             release: summary.and_then(|summary| summary.release),
             duration_s: summary.map(|summary| summary.duration.as_secs_f64()),
             steps: summary.iter().flat_map(|summary| &summary.steps).map(FinishedStep::new).collect(),
+            sources: summary.iter().flat_map(|summary| &summary.reads).map(ReadDocument::new).collect(),
         }
     }
 }

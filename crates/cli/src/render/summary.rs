@@ -12,6 +12,7 @@ use super::{
     },
     number::{bytes, count, counted, duration, instant},
     printable,
+    rejects::{losses_text, reads_text},
 };
 
 /// What is done about a model, in one word.
@@ -104,6 +105,7 @@ pub(crate) fn run_text(summary: &RunSummary, width: usize, style: Style) -> Stri
     };
     let took = duration(summary.duration);
     text.push_str(&format!("\n{published} in {took}{spilled} (run {})\n", summary.run_id));
+    text.push_str(&losses_text(&summary.reads, style));
     text
 }
 
@@ -210,6 +212,7 @@ pub(crate) fn run_record_text(run: &RunRecord, width: usize, style: Style) -> St
         let release = summary.release.map_or_else(|| "none".to_owned(), |release| release.to_string());
         text.push_str(&format!("time      {}\nrelease   {release}\n\n", duration(summary.duration)));
         text.push_str(&steps_grid(&summary.steps).render(width, style).0);
+        text.push_str(&reads_text(&summary.reads, width, style));
     }
     text
 }

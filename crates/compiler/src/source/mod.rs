@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::{Field, Fields, Schema};
+use datafusion::arrow::datatypes::{DataType, Field, Fields, Schema};
 
 use self::{
     ddl::{Ddl, parse_ddl},
@@ -36,9 +36,10 @@ pub(crate) fn compile_source(name: &TableName, file: FileText<'_>) -> (Option<So
     };
     let mut cursor = Cursor::new(file, &tokens, file.text.len());
     let (ddl, mut findings) = parse_ddl(&mut cursor, name);
-    let (options, option_findings) = check_options(file, &ddl.options);
+    let (mut options, option_findings) = check_options(file, &ddl.options);
     findings.extend(option_findings);
-    findings.extend(check_columns(file, &ddl, &options));
+    findings.extend(check_columns(file, &ddl));
+    findings.extend(find_corrupt_record(file, &ddl, &mut options));
     if let Some((location, span)) = &ddl.location
         && let Err(bad) = check_location(location)
     {
@@ -75,7 +76,7 @@ pub(crate) fn compile_source(name: &TableName, file: FileText<'_>) -> (Option<So
     (Some(source), findings)
 }
 
-fn check_columns(file: FileText<'_>, ddl: &Ddl, options: &Options) -> Vec<Diagnostic> {
+fn check_columns(file: FileText<'_>, ddl: &Ddl) -> Vec<Diagnostic> {
     let mut findings = Vec::new();
     let mut names = Names::default();
     for (column, _) in &ddl.columns {
@@ -93,16 +94,37 @@ fn check_columns(file: FileText<'_>, ddl: &Ddl, options: &Options) -> Vec<Diagno
             let message = format!("column `{name}` is reserved");
             let error = file.error("reserved_name", column.span.clone(), message);
             findings.push(error.with_help("every source offers _metadata with the path, size and time of its objects"));
-        } else if same_name(name, &options.corrupt_record_column) {
-            let message = format!("column `{name}` for malformed records is not supported yet");
-            let error = file.error("unsupported", column.span.clone(), message);
-            findings.push(error.with_help("leave the column out"));
         } else if name.chars().any(char::is_control) {
             let message = "a column's name holds a control character";
             findings.push(file.error("invalid_name", column.span.clone(), message));
         }
     }
     findings
+}
+
+/// Finds the declared column for records that do not fit; its name has no regard to case.
+fn find_corrupt_record(file: FileText<'_>, ddl: &Ddl, options: &mut Options) -> Option<Diagnostic> {
+    let (name, asked) = &options.corrupt_record_column;
+    let found = ddl.columns.iter().find(|(column, _)| same_name(&column.name, name));
+    match (found, asked) {
+        (Some((column, column_type)), _) if column_type.data_type == DataType::Utf8 => {
+            options.options.corrupt_record = Some(column.name.clone());
+            None
+        }
+        (Some((column, column_type)), _) => {
+            let message = format!(
+                "column `{}` holds the text of records and has the type {}",
+                column.name, column_type.canonical
+            );
+            Some(file.error("column_type", column.span.clone(), message).with_help("declare it as VARCHAR"))
+        }
+        (None, Some(span)) => {
+            let message = format!("column `{name}` for records that do not fit is not declared");
+            let error = file.error("unknown_column", span.clone(), message);
+            Some(error.with_help(format!("add `{name} VARCHAR` to the columns, or leave the option out")))
+        }
+        (None, None) => None,
+    }
 }
 
 fn canonical(name: &TableName, columns: &[Column], location: &str, options: &Options) -> String {

@@ -23,6 +23,9 @@ const NAMES: [&str; 9] = [
     "allow_empty",
 ];
 
+/// Share of rejects among the records above which a run fails, unless the source says another.
+const MAX_REJECT_RATIO: f64 = 0.01;
+
 const CORRUPT_RECORD_COLUMN: &str = "_corrupt_record";
 
 /// One option as written.
@@ -47,16 +50,23 @@ enum Verdict {
 #[derive(Debug)]
 pub(super) struct Options {
     pub(super) options: SourceOptions,
-    /// Column that would hold malformed records, if it is declared.
-    pub(super) corrupt_record_column: String,
+    /// Column that holds records that do not fit, if it is declared, and where the options name it.
+    pub(super) corrupt_record_column: (String, Option<Range<usize>>),
     multi_line: &'static str,
 }
 
 /// Checks the options and fills in the defaults.
 pub(super) fn check_options(file: FileText<'_>, written: &[RawOption]) -> (Options, Vec<Diagnostic>) {
     let mut checked = Options {
-        options: SourceOptions { mode: JsonMode::Permissive, compression: SourceCompression::Auto, allow_empty: false },
-        corrupt_record_column: CORRUPT_RECORD_COLUMN.to_owned(),
+        options: SourceOptions {
+            mode: JsonMode::Permissive,
+            compression: SourceCompression::Auto,
+            allow_empty: false,
+            corrupt_record: None,
+            max_rejects: None,
+            max_reject_ratio: MAX_REJECT_RATIO,
+        },
+        corrupt_record_column: (CORRUPT_RECORD_COLUMN.to_owned(), None),
         multi_line: "auto",
     };
     let mut findings = Vec::new();
@@ -75,7 +85,7 @@ pub(super) fn check_options(file: FileText<'_>, written: &[RawOption]) -> (Optio
             continue;
         }
         seen.push(name);
-        match check_option(&mut checked, name, &option.value) {
+        match check_option(&mut checked, name, option) {
             Verdict::Built => {}
             Verdict::NotBuilt => {
                 let span = option.key_span.start..option.value_span.end;
@@ -92,29 +102,31 @@ pub(super) fn check_options(file: FileText<'_>, written: &[RawOption]) -> (Optio
     (checked, findings)
 }
 
-fn check_option(checked: &mut Options, name: &str, value: &str) -> Verdict {
+fn check_option(checked: &mut Options, name: &str, option: &RawOption) -> Verdict {
+    let value = option.value.as_str();
     let lower = value.to_ascii_lowercase();
     match (name, lower.as_str()) {
         ("mode", "permissive") => checked.options.mode = JsonMode::Permissive,
         ("mode", "failfast") => checked.options.mode = JsonMode::FailFast,
-        ("mode", "dropmalformed") => return Verdict::NotBuilt,
+        ("mode", "dropmalformed") => checked.options.mode = JsonMode::DropMalformed,
         ("mode", _) => return Verdict::Malformed("PERMISSIVE, DROPMALFORMED or FAILFAST"),
         ("columnNameOfCorruptRecord" | "rescuedDataColumn", "") => return Verdict::Malformed("the name of a column"),
         ("columnNameOfCorruptRecord", _) => {
-            value.clone_into(&mut checked.corrupt_record_column);
-            if value != CORRUPT_RECORD_COLUMN {
-                return Verdict::NotBuilt;
-            }
+            checked.corrupt_record_column = (value.to_owned(), Some(option.value_span.clone()));
         }
         ("rescuedDataColumn", _) => return Verdict::NotBuilt,
         ("max_rejects", count) => {
-            let is_count = count.bytes().all(|byte| byte.is_ascii_digit()) && count.parse::<u64>().is_ok();
-            return if is_count { Verdict::NotBuilt } else { Verdict::Malformed("a count such as 1000") };
+            checked.options.max_rejects = count.parse().ok();
+            if checked.options.max_rejects.is_none() || !count.bytes().all(|byte| byte.is_ascii_digit()) {
+                return Verdict::Malformed("a count such as 1000");
+            }
         }
         ("max_reject_ratio", ratio) => {
             return match ratio.parse::<f64>() {
-                Ok(0.01) => Verdict::Built,
-                Ok(ratio) if (0.0..=1.0).contains(&ratio) => Verdict::NotBuilt,
+                Ok(ratio) if (0.0..=1.0).contains(&ratio) => {
+                    checked.options.max_reject_ratio = ratio;
+                    Verdict::Built
+                }
                 _ => Verdict::Malformed("a ratio from 0 to 1, such as 0.01"),
             };
         }
@@ -165,6 +177,10 @@ impl Options {
             SourceCompression::Zstd => "zst",
         };
         let multi_line = self.multi_line;
-        format!("compression '{compression}', mode '{mode}', multiLine '{multi_line}', on_delete 'KEEP'")
+        let corrupt =
+            self.options.corrupt_record.as_ref().map_or_else(String::new, |column| {
+                format!("columnNameOfCorruptRecord '{}', ", column.replace('\'', "''"))
+            });
+        format!("{corrupt}compression '{compression}', mode '{mode}', multiLine '{multi_line}', on_delete 'KEEP'")
     }
 }

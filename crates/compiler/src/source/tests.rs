@@ -79,6 +79,33 @@ fn what_changes_rows_changes_the_canonical_text() {
 }
 
 #[test]
+fn modes_and_limits_of_rejects_are_options() {
+    let source = valid(&options("mode 'dropmalformed', max_rejects '1000', max_reject_ratio 0.5"));
+    assert_eq!(source.options.mode, JsonMode::DropMalformed);
+    assert_eq!((source.options.max_rejects, source.options.max_reject_ratio), (Some(1000), 0.5));
+    let default = valid(&options(""));
+    assert_eq!(default.options.mode, JsonMode::Permissive);
+    assert_eq!((default.options.max_rejects, default.options.max_reject_ratio), (None, 0.01));
+    assert_ne!(source.canonical, default.canonical, "the mode changes rows");
+    assert_eq!(valid(&options("max_rejects 5")).canonical, default.canonical, "a limit does not");
+}
+
+#[test]
+fn the_column_for_records_that_do_not_fit_is_a_declared_one() {
+    let declared = |columns: &str, options: &str| {
+        valid(&format!(
+            "CREATE EXTERNAL TABLE raw.events ({columns}) STORED AS JSON LOCATION 'logs/' OPTIONS ({options})"
+        ))
+    };
+    assert_eq!(declared("a INT", "").options.corrupt_record, None);
+    let corrupt = declared("a INT, _Corrupt_Record VARCHAR", "");
+    assert_eq!(corrupt.options.corrupt_record.as_deref(), Some("_Corrupt_Record"));
+    let named = declared("a INT, bad VARCHAR, _corrupt_record VARCHAR", "columnNameOfCorruptRecord 'BAD'");
+    assert_eq!(named.options.corrupt_record.as_deref(), Some("bad"));
+    assert!(named.canonical.contains("columnNameOfCorruptRecord 'bad'"));
+}
+
+#[test]
 fn any_name_is_taken_as_a_column() {
     let source = valid(&columns(
         "key INT, index INT, check INT, primary INT, unique INT, constraint INT, select INT, from INT, \"a b\" INT,\n\
@@ -248,7 +275,7 @@ fn clauses_that_a_source_does_not_have_are_named() {
 fn all_wrong_columns_are_reported_at_once() {
     insta::assert_snapshot!(report(&[columns(
         "  userId VARCHAR NOT NULL,\n  userid INT,\n  USERID INT COMMENT 'x',\n  b STRUCT<x: INTT, y: INT>,\n  c,\n  2fa INT,\n\
-         \x20 d INT DEFAULT 0,\n  PRIMARY KEY (b),\n  _METADATA INT,\n  _corrupt_record VARCHAR,\n  \"\" INT,\n  é INT UNSIGNED,\n  é INT,\n  É INT,"
+         \x20 d INT DEFAULT 0,\n  PRIMARY KEY (b),\n  _METADATA INT,\n  _corrupt_record INT,\n  \"\" INT,\n  é INT UNSIGNED,\n  é INT,\n  É INT,"
     )]));
 }
 
@@ -256,7 +283,7 @@ fn all_wrong_columns_are_reported_at_once() {
 fn options_are_built_or_refused() {
     insta::assert_snapshot!(report(
         &[
-            "mode 'DROPMALFORMED', max_rejects '1000', max_reject_ratio 0.5, multiLine true, compression 'bz2'",
+            "max_rejects 'many', max_reject_ratio '-0.5', multiLine true, compression 'bz2'",
             "on_delete 'REMOVE', rescuedDataColumn '_rescued', columnNameOfCorruptRecord 'bad'",
             "mode 'STRICT', max_rejects '-1', max_reject_ratio '2', multiLine 'yes', compression gzip, on_delete x, allow_empty 1",
             "multline 'true', dateFormat 'x', 'a.b' 'c', a.b 'c', mode 'FAILFAST', Mode 'FAILFAST'",

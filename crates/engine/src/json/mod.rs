@@ -3,13 +3,18 @@
 //! Data flow: [`JsonSource`] inside DataFusion's `FileScanConfig` (so that a fleet slices it per task) -> one
 //! [`stream::read_objects`] per partition, over all objects and byte ranges of that partition -> record batches.
 //!
-//! Invariant: every line of every object is read by exactly one partition, and a line that is not a complete JSON object
-//! of the declared types fails the scan with its object, line and offset.
+//! Invariant: every line of every object is read by exactly one partition, and is exactly one of row, reject, left out by
+//! the source's mode, or blank. In the mode FAILFAST the first that is no row fails the scan with its object, line and
+//! offset.
 
 mod compression;
 mod fault;
+mod form;
+mod lines;
 mod object;
 mod packed;
+mod report;
+mod salvage;
 mod stream;
 
 use std::{
@@ -39,8 +44,13 @@ use lakewright_lake::Prefix;
 use object_store::ObjectStore;
 
 pub use compression::Compression;
+pub use form::{ReadMode, Reading};
+pub use report::ScanReports;
 
-use self::stream::{ReadOptions, read_objects};
+use self::{
+    form::Form,
+    stream::{ReadOptions, read_objects},
+};
 
 /// The metric that counts bytes taken from the store.
 pub(crate) const BYTES_READ_METRIC: &str = "bytes_scanned";
@@ -51,6 +61,8 @@ pub(crate) struct JsonSource {
     /// What keys in messages are relative to.
     raw: Prefix,
     compression: Compression,
+    reading: Reading,
+    reports: Option<ScanReports>,
     table_schema: TableSchema,
     projection: SplitProjection,
     batch_size: Option<usize>,
@@ -59,9 +71,15 @@ pub(crate) struct JsonSource {
 
 impl JsonSource {
     /// A source of all the declared columns.
-    pub(crate) fn new(raw: Prefix, compression: Compression, table_schema: TableSchema) -> Self {
+    pub(crate) fn new(raw: Prefix, compression: Compression, reading: Reading, table_schema: TableSchema) -> Self {
         let projection = SplitProjection::unprojected(&table_schema);
-        Self { raw, compression, table_schema, projection, batch_size: None, metrics: ExecutionPlanMetricsSet::new() }
+        let metrics = ExecutionPlanMetricsSet::new();
+        Self { raw, compression, reading, reports: None, table_schema, projection, batch_size: None, metrics }
+    }
+
+    /// The same, with what it sees of each byte range told to `reports`.
+    pub(crate) fn with_reports(self, reports: Option<ScanReports>) -> Self {
+        Self { reports, ..self }
     }
 }
 
@@ -75,12 +93,13 @@ impl FileSource for JsonSource {
         let Some(group) = config.file_groups.get(partition) else {
             return internal_err!("a JSON scan has no partition {partition}");
         };
-        let columns = self.table_schema.file_schema().project(&self.projection.file_indices)?;
+        let form = Form::new(self.table_schema.file_schema(), &self.projection.file_indices, &self.reading)?;
         let options = ReadOptions {
             store,
             raw: self.raw.clone(),
             compression: self.compression,
-            schema: Arc::new(columns),
+            form,
+            reports: self.reports.clone(),
             batch_rows: self.batch_size.ok_or_else(|| exec_datafusion_err!("a JSON scan has no batch size"))?,
             bytes_read: MetricBuilder::new(&self.metrics).counter(BYTES_READ_METRIC, partition),
         };

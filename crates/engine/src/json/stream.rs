@@ -6,12 +6,7 @@ use std::{collections::VecDeque, ops::Range, sync::Arc};
 
 use bytes::{Buf, Bytes};
 use datafusion::{
-    arrow::{
-        array::RecordBatch,
-        datatypes::SchemaRef,
-        error::ArrowError,
-        json::{ReaderBuilder, reader::Decoder},
-    },
+    arrow::{array::RecordBatch, error::ArrowError},
     common::Result as PlanResult,
     datasource::listing::PartitionedFile,
     physical_plan::metrics::Count,
@@ -23,9 +18,12 @@ use object_store::{ObjectMeta, ObjectStore, path::Path};
 
 use super::{
     compression::Compression,
-    fault::locate,
+    fault::{locate, no_decoder},
+    form::Form,
+    lines::{LineDecoder, Refused},
     object::{Chunk, LineReader, read_whole},
     packed::PackedReader,
+    report::ScanReports,
 };
 use crate::fault::into_datafusion;
 
@@ -38,10 +36,6 @@ const LOCAL_BATCH_OBJECTS: usize = 64;
 const LOCAL_BATCH_BYTES: usize = 1 << 20;
 /// Batches of local objects that wait per partition: a bound on memory.
 const LOCAL_BATCHES_AHEAD: usize = 8;
-/// Bytes of records after which a batch ends even if it has few rows.
-const BATCH_BYTES: u64 = 16 << 20;
-/// A longer record fails the scan before it takes all the memory.
-pub(super) const RECORD_BYTES_MAX: usize = 64 << 20;
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 /// What a partition's reader needs besides its objects.
@@ -50,9 +44,10 @@ pub(super) struct ReadOptions {
     pub(super) store: Arc<dyn ObjectStore>,
     pub(super) raw: Prefix,
     pub(super) compression: Compression,
-    /// Columns to decode; others are skipped.
-    pub(super) schema: SchemaRef,
+    pub(super) form: Form,
     pub(super) batch_rows: usize,
+    /// Who accounts for what is read, if anybody does.
+    pub(super) reports: Option<ScanReports>,
     pub(super) bytes_read: Count,
 }
 
@@ -60,15 +55,6 @@ impl ReadOptions {
     /// The key of an object as the user knows it: relative to the raw prefix.
     pub(super) fn key(&self, location: &Path) -> String {
         self.raw.key(location).unwrap_or_else(|| location.to_string())
-    }
-
-    /// A decoder of the declared columns.
-    pub(super) fn decoder(&self) -> Result<Decoder, ArrowError> {
-        // A number where text is declared is the number's own text.
-        ReaderBuilder::new(Arc::clone(&self.schema))
-            .with_batch_size(self.batch_rows)
-            .with_coerce_primitive(true)
-            .build_decoder()
     }
 
     /// A reader of the object's text, or of the lines that begin in a range of it. `whole` are the object's stored bytes,
@@ -97,14 +83,14 @@ impl ObjectReader {
     }
 }
 
-/// One object or byte range, and where in it the decoder began its present batch.
+/// One object or byte range.
 #[derive(Clone)]
 pub(super) struct Piece {
     pub(super) meta: Arc<ObjectMeta>,
     /// Of the object's text.
     pub(super) range: Range<u64>,
-    /// Offset of the first byte of the present batch.
-    pub(super) batch_start: u64,
+    /// Of the object's stored bytes.
+    stored: Range<u64>,
 }
 
 /// The rows of `files`, in order.
@@ -127,12 +113,11 @@ pub(super) fn read_objects(
 
 struct Reader {
     options: ReadOptions,
-    decoder: Decoder,
+    decoder: LineDecoder,
     fetched: BoxStream<'static, Result<Fetched>>,
     current: Option<Current>,
-    /// The pieces that the rows in the decoder came from.
+    /// The pieces that the lines in the decoder came from.
     window: VecDeque<Piece>,
-    window_bytes: u64,
 }
 
 /// A piece whose bytes are there, or are to be read as they are needed.
@@ -152,19 +137,20 @@ struct Current {
 
 impl Reader {
     fn new(options: ReadOptions, files: Vec<PartitionedFile>) -> Result<Self, ArrowError> {
-        let decoder = options.decoder()?;
+        let decoder = LineDecoder::new(options.form.clone(), options.batch_rows)?;
         let fetched =
             if options.raw.is_local() { fetch_local(&options, files)? } else { fetch_remote(&options, files) };
-        Ok(Self { options, decoder, fetched, current: None, window: VecDeque::new(), window_bytes: 0 })
+        Ok(Self { options, decoder, fetched, current: None, window: VecDeque::new() })
     }
 
     async fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
         loop {
             if self.current.is_none() && !self.next_object().await? {
-                return self.flush().await;
+                return self.take_batch().await;
             }
-            if self.decode_chunk().await? {
-                if let Some(batch) = self.flush().await? {
+            self.decode_chunk();
+            if self.decoder.is_full() {
+                if let Some(batch) = self.take_batch().await? {
                     return Ok(Some(batch));
                 }
                 continue;
@@ -178,6 +164,7 @@ impl Reader {
         let Some(fetched) = self.fetched.next().await.transpose()? else { return Ok(false) };
         let Fetched { piece, whole } = fetched;
         self.window.push_back(piece.clone());
+        self.decoder.begin(self.options.key(&piece.meta.location), piece.stored.clone());
         self.options.bytes_read.add(whole.as_ref().map_or(0, Bytes::len));
         let packed = self.options.compression.is_packed(piece.meta.location.as_ref());
         let (reader, chunk) = match whole {
@@ -208,52 +195,35 @@ impl Reader {
         }
         self.current = None;
         // The last line may lack its newline; nothing of it may reach the next object.
-        let ended = self.decoder.decode(b"\n");
-        if ended.is_err() || self.decoder.has_partial_record() {
-            return Err(locate(&self.options, &self.window, ended.err()).await);
-        }
+        self.decoder.end();
         Ok(())
     }
 
-    /// Decodes what there is of the chunk; true when a batch is to be taken.
-    async fn decode_chunk(&mut self) -> Result<bool> {
-        let Some(current) = &mut self.current else { return Ok(false) };
-        while !current.chunk.is_empty() {
-            // A batch ends between records: at its last newline, a long chunk has no open one.
-            let full = self.window_bytes + current.chunk.len() as u64 >= BATCH_BYTES;
-            let cut = full.then(|| memchr::memrchr(b'\n', &current.chunk)).flatten();
-            let part = cut.map_or(current.chunk.len(), |newline| newline + 1);
-            match self.decoder.decode(&current.chunk[..part]) {
-                Ok(read) => {
-                    current.chunk.advance(read);
-                    current.offset += read as u64;
-                    self.window_bytes += read as u64;
-                    if cut.is_none() && self.window_bytes > BATCH_BYTES + RECORD_BYTES_MAX as u64 {
-                        return Err(locate(&self.options, &self.window, None).await);
-                    }
-                    let rows_full = read < part || self.decoder.len() >= self.options.batch_rows;
-                    if rows_full || (cut.is_some() && !self.decoder.has_partial_record()) {
-                        return Ok(true);
-                    }
-                }
-                Err(error) => return Err(locate(&self.options, &self.window, Some(error)).await),
-            }
+    /// Decodes what there is of the chunk, up to the end of the batch.
+    fn decode_chunk(&mut self) {
+        let Some(current) = &mut self.current else { return };
+        if current.chunk.is_empty() {
+            return;
         }
-        Ok(false)
+        self.decoder.seek(current.offset);
+        let taken = self.decoder.decode(&current.chunk);
+        current.chunk.advance(taken);
+        current.offset += taken as u64;
     }
 
-    /// The rows decoded since the last flush.
-    async fn flush(&mut self) -> Result<Option<RecordBatch>> {
-        let batch = match self.decoder.flush() {
+    /// The rows of the lines since the last batch.
+    async fn take_batch(&mut self) -> Result<Option<RecordBatch>> {
+        let batch = match self.decoder.take_batch() {
             Ok(batch) => batch,
-            Err(error) => return Err(locate(&self.options, &self.window, Some(error)).await),
+            Err(Refused::Record(reject)) => return Err(locate(&self.options, &self.window, *reject).await),
+            Err(Refused::Decoder(error)) => return Err(no_decoder(error)),
         };
-        self.window.clear();
-        self.window_bytes = 0;
-        if let Some(current) = &mut self.current {
-            current.piece.batch_start = current.offset;
-            self.window.push_back(current.piece.clone());
+        let ended = self.decoder.take_reports();
+        if let Some(reports) = &self.options.reports {
+            reports.add(ended)?;
         }
+        self.window.clear();
+        self.window.extend(self.current.as_ref().map(|current| current.piece.clone()));
         Ok(batch)
     }
 }
@@ -327,6 +297,7 @@ async fn fetch(options: ReadOptions, file: PartitionedFile) -> Result<Fetched> {
         u64::try_from(range.start).unwrap_or_default()..u64::try_from(range.end).unwrap_or_default()
     });
     let meta = Arc::new(file.object_meta);
+    let stored = range.clone();
     let is_whole = range == (0..meta.size);
     let packed = options.compression.is_packed(meta.location.as_ref());
     let whole = if is_whole && (1..=SMALL_OBJECT_BYTES).contains(&meta.size) {
@@ -337,6 +308,5 @@ async fn fetch(options: ReadOptions, file: PartitionedFile) -> Result<Fetched> {
     };
     // The size of a compressed object says nothing about its text.
     let range = if packed { 0..u64::MAX } else { range };
-    let batch_start = range.start;
-    Ok(Fetched { piece: Piece { meta, range, batch_start }, whole })
+    Ok(Fetched { piece: Piece { meta, range, stored }, whole })
 }

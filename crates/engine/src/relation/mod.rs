@@ -24,7 +24,7 @@ use lakewright_lake::{DataFile, Prefix, RawObject};
 use self::{raw::RawTable, table::FileTable};
 use crate::{
     fault,
-    json::Compression,
+    json::{Compression, Reading, ScanReports},
     query::{cast_to, plan_query},
 };
 
@@ -53,6 +53,10 @@ pub struct RawScan {
     pub schema: SchemaRef,
     /// How the objects are compressed.
     pub compression: Compression,
+    /// What is done about records that do not fit.
+    pub reading: Reading,
+    /// Who is told what the scan saw, if anybody is.
+    pub reports: Option<ScanReports>,
     /// The objects.
     pub objects: Vec<RawObject>,
 }

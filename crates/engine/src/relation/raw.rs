@@ -26,7 +26,7 @@ use object_store::ObjectMeta;
 use super::RawScan;
 use crate::{
     fault,
-    json::{self, Compression},
+    json::{self, Compression, Reading, ScanReports},
 };
 
 /// What opening an object costs, told in bytes decoded in that time.
@@ -43,6 +43,8 @@ pub(super) struct RawTable {
     raw: Prefix,
     schema: SchemaRef,
     compression: Compression,
+    reading: Reading,
+    reports: Option<ScanReports>,
     objects: Vec<ObjectMeta>,
 }
 
@@ -69,6 +71,8 @@ impl RawTable {
             raw: scan.raw,
             schema: scan.schema,
             compression: scan.compression,
+            reading: scan.reading,
+            reports: scan.reports,
         })
     }
 }
@@ -90,7 +94,9 @@ impl TableProvider for RawTable {
         _filters: &[Expr],
         _limit: Option<usize>,
     ) -> PlanResult<Arc<dyn ExecutionPlan>> {
-        let source = json::JsonSource::new(self.raw.clone(), self.compression, TableSchema::from(&self.schema));
+        let schema = TableSchema::from(&self.schema);
+        let source = json::JsonSource::new(self.raw.clone(), self.compression, self.reading.clone(), schema)
+            .with_reports(self.reports.clone());
         let groups =
             cut_into_groups(&self.objects, self.compression, state.config_options().execution.target_partitions);
         let size_bytes: u64 = self.objects.iter().map(|object| object.size).sum();

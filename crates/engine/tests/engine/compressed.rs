@@ -43,7 +43,8 @@ fn lines(ids: std::ops::Range<u64>) -> String {
 
 async fn read(fixture: &Fixture, compression: Compression, objects: Vec<RawObject>) -> Result<String, Error> {
     let session = fixture.engine.session();
-    let scan = RawScan { raw: fixture.raw.clone(), schema: columns(), compression, objects };
+    let (reading, reports) = (crate::fixture::fail_fast(), None);
+    let scan = RawScan { raw: fixture.raw.clone(), schema: columns(), compression, reading, reports, objects };
     register_relation(&session, "raw", "events", Relation::Raw(scan)).await?;
     let sql = "SELECT count(*) AS n, count(DISTINCT id) AS d, sum(id) AS s FROM raw.events";
     fixture.query(&session, sql).await

@@ -21,12 +21,17 @@ use datafusion::{
 };
 use futures::TryStreamExt;
 use lakewright_engine::{
-    Compression, Engine, EngineSettings, RawScan, Relation, StepProgress, TableScan, TableWrite, execute_table_write,
-    plan_table_write, register_relation,
+    Compression, Engine, EngineSettings, RawScan, ReadMode, Reading, Relation, StepProgress, TableScan, TableWrite,
+    execute_table_write, plan_table_write, register_relation,
 };
 use lakewright_error::{Error, Result};
 use lakewright_lake::{DataFile, Prefix, RawObject};
 use tempfile::TempDir;
+
+/// The first record that does not fit fails the scan.
+pub(crate) fn fail_fast() -> Reading {
+    Reading { mode: ReadMode::FailFast, corrupt_record: None }
+}
 
 /// An engine over a temporary directory.
 pub(crate) struct Fixture {
@@ -82,8 +87,14 @@ impl Fixture {
     /// A session with the objects as `raw.events`.
     pub(crate) async fn raw_session(&self, schema: &SchemaRef, objects: Vec<RawObject>) -> Result<SessionContext> {
         let session = self.engine.session();
-        let scan =
-            RawScan { raw: self.raw.clone(), schema: Arc::clone(schema), compression: Compression::Auto, objects };
+        let scan = RawScan {
+            raw: self.raw.clone(),
+            schema: Arc::clone(schema),
+            compression: Compression::Auto,
+            reading: fail_fast(),
+            reports: None,
+            objects,
+        };
         register_relation(&session, "raw", "events", Relation::Raw(scan)).await?;
         Ok(session)
     }

@@ -7,7 +7,10 @@
 //! that names it.
 
 mod driver;
+mod parquet_object;
+mod rejects;
 mod release;
+mod report;
 mod run;
 mod schema;
 mod store;
@@ -18,7 +21,11 @@ use lakewright_error::{Error, ErrorKind, Result};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
 
 pub use driver::Heartbeat;
+pub use rejects::{RejectRow, decode_rejects, encode_rejects, read_rejects, rejects_schema, write_rejects};
 pub use release::{InputState, Release, ReleasedTable, ReleasedView};
+pub use report::{
+    Drift, ObjectReport, RangeReport, Reject, SourceRead, Tally, decode_object_reports, encode_object_reports,
+};
 pub use run::{
     AbortReason, Active, Broken, Done, Frozen, FrozenModel, FrozenSource, Idempotency, JobSlot, LakeMarker, Outcome,
     Publication, PublishedTable, RunEnd, Spec, SpecOptions, StepRecord, StepWork, Verdict, Written,

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use arrow::datatypes::SchemaRef;
 use serde::{Deserialize, Serialize};
 
-use super::{Format, InputState, ReleasedView, schema};
+use super::{Format, InputState, ReleasedView, SourceRead, schema};
 use crate::{DataFile, RawObject};
 
 /// `lake.json`: this prefix is a lake of this format.
@@ -196,6 +196,9 @@ pub struct StepRecord {
     pub bytes_spilled: u64,
     /// Wall time in microseconds.
     pub duration_us: u64,
+    /// What the reading of each source came to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reads: Vec<SourceRead>,
     /// The version that the run made, once published.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<u64>,
@@ -229,6 +232,9 @@ pub enum Verdict {
 pub struct Publication {
     /// Tables and views in the order of publishing: every one after all that it reads.
     pub tables: Vec<PublishedTable>,
+    /// What the run's reading of each source came to, each raw object once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reads: Vec<SourceRead>,
 }
 
 /// What becomes of one table.
@@ -308,6 +314,9 @@ pub struct Done {
     pub release: Option<u64>,
     /// Steps in the order of the job's models.
     pub steps: Vec<StepRecord>,
+    /// What the run's reading of each source came to, each raw object once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reads: Vec<SourceRead>,
     /// Why it failed, if it did.
     pub failure: Option<AbortReason>,
     /// Wall time in microseconds from acceptance to the end.

@@ -11,18 +11,10 @@ use arrow::{
 };
 use bytes::Bytes;
 use lakewright_error::{Error, ErrorKind, Result};
-use parquet::{
-    arrow::{ArrowWriter, arrow_reader::ParquetRecordBatchReaderBuilder},
-    basic::{Compression, ZstdLevel},
-    file::{metadata::KeyValue, properties::WriterProperties},
-};
 use sha2::{Digest, Sha256};
 
-use super::FORMAT;
+use super::parquet_object::{corrupt, encode_batch, read_batches};
 use crate::RawObject;
-
-/// Key of the Parquet metadata that holds the format.
-const FORMAT_KEY: &str = "lakewright.format";
 
 /// One thing that a table has consumed: a raw object of a source, or a DataFile of an upstream table.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -76,12 +68,6 @@ fn units_schema() -> SchemaRef {
 /// # Errors
 /// - [`ErrorKind::Internal`]: the encoder refused.
 pub fn encode_units(units: &[Unit]) -> Result<Bytes> {
-    write_units(units)
-        .map(Bytes::from)
-        .map_err(|source| Error::new(ErrorKind::Internal, "cannot encode units as Parquet").with_source(source))
-}
-
-fn write_units(units: &[Unit]) -> Result<Vec<u8>, parquet::errors::ParquetError> {
     let batch = RecordBatch::try_new(
         units_schema(),
         vec![
@@ -92,16 +78,10 @@ fn write_units(units: &[Unit]) -> Result<Vec<u8>, parquet::errors::ParquetError>
             Arc::new(Int64Array::from_iter_values(units.iter().map(|unit| unit.modified_us))),
             Arc::new(BooleanArray::from_iter(units.iter().map(|unit| Some(unit.gone)))),
         ],
-    )?;
-    let properties = WriterProperties::builder()
-        .set_compression(Compression::ZSTD(ZstdLevel::default()))
-        .set_key_value_metadata(Some(vec![KeyValue::new(FORMAT_KEY.to_owned(), FORMAT.to_string())]))
-        .build();
-    let mut bytes = Vec::new();
-    let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), Some(properties))?;
-    writer.write(&batch)?;
-    writer.close()?;
-    Ok(bytes)
+    );
+    let batch = batch
+        .map_err(|source| Error::new(ErrorKind::Internal, "cannot encode units as Parquet").with_source(source))?;
+    encode_batch(&batch)
 }
 
 /// Decodes the units that lie at `key`.
@@ -110,26 +90,9 @@ fn write_units(units: &[Unit]) -> Result<Vec<u8>, parquet::errors::ParquetError>
 /// - [`ErrorKind::Unsupported`]: a newer version of this program wrote them.
 /// - [`ErrorKind::Corrupt`]: they do not parse.
 pub fn decode_units(key: &str, bytes: Bytes) -> Result<Vec<Unit>> {
-    let corrupt = || {
-        Error::new(ErrorKind::Corrupt, "a state object of the lake does not parse")
-            .with("object", key)
-            .with_hint("restore this object from a backup of the lake; nothing else names what it held")
-    };
-    let reader = ParquetRecordBatchReaderBuilder::try_new(bytes).map_err(|source| corrupt().with_source(source))?;
-    let format = reader
-        .metadata()
-        .file_metadata()
-        .key_value_metadata()
-        .and_then(|pairs| pairs.iter().find(|pair| pair.key == FORMAT_KEY))
-        .and_then(|pair| pair.value.as_ref()?.parse::<u32>().ok())
-        .ok_or_else(corrupt)?;
-    if format > FORMAT {
-        return Err(super::newer(key, format));
-    }
     let mut units = Vec::new();
-    for batch in reader.build().map_err(|source| corrupt().with_source(source))? {
-        let batch = batch.map_err(|source| corrupt().with_source(source))?;
-        read_batch(&batch, &mut units).ok_or_else(corrupt)?;
+    for batch in read_batches(key, bytes)? {
+        read_batch(&batch, &mut units).ok_or_else(|| corrupt(key))?;
     }
     Ok(units)
 }

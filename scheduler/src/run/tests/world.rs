@@ -15,11 +15,11 @@ use bytes::Bytes;
 use lakewright_compiler::{
     Diagnostics, Job, JobFolder, JsonMode, Model, ModelKind, Query, Source, SourceCompression, SourceOptions, TableName,
 };
-use lakewright_engine::{Relation, StepProgress};
+use lakewright_engine::{RawScan, Relation, StepProgress};
 use lakewright_error::Result;
 use lakewright_lake::{
     DataFile, Prefix, layout, read_snapshot,
-    state::{JobSlot, newest_release, read_object},
+    state::{Drift, JobSlot, RangeReport, Tally, newest_release, read_object},
 };
 use object_store::{ObjectStore, ObjectStoreExt, PutPayload, memory::InMemory, path::Path};
 use url::Url;
@@ -73,7 +73,17 @@ impl Backend for FakeBackend {
         files.sort_by(|left, right| left.path.cmp(&right.path));
         let counts = StepProgress { rows_read: rows, rows_written: rows, ..StepProgress::default() };
         progress(counts);
-        Ok(StepOutput { files, progress: counts })
+        Ok(StepOutput { files, progress: counts, reports: BTreeMap::new() })
+    }
+
+    /// A row for each byte, and no newline.
+    async fn read_raw(&self, scan: RawScan) -> Result<Vec<RangeReport>> {
+        let reports = scan.objects.into_iter().map(|object| {
+            let (rows, end) = (object.size_bytes, object.size_bytes);
+            let tally = Tally { lines: rows, rows, ..Tally::default() };
+            RangeReport { object: object.key, start: 0, end, tally, drift: Drift::default(), rejects: Vec::new() }
+        });
+        Ok(reports.collect())
     }
 }
 
@@ -286,7 +296,14 @@ pub(crate) fn source(table: &str, location: &str) -> (TableName, Source) {
         columns: vec![],
         schema: schema(),
         location: location.to_owned(),
-        options: SourceOptions { mode: JsonMode::FailFast, compression: SourceCompression::Auto, allow_empty: false },
+        options: SourceOptions {
+            mode: JsonMode::FailFast,
+            compression: SourceCompression::Auto,
+            allow_empty: false,
+            corrupt_record: None,
+            max_rejects: None,
+            max_reject_ratio: 0.01,
+        },
         description: None,
         file: format!("{}.sql", table.replace('.', "/")),
         canonical: format!("source {table} at {location}"),

@@ -43,6 +43,7 @@ fn summary(release: Option<u64>) -> RunSummary {
             step("curated.songs", StepWork::Skip, "nothing changed"),
             step("curated.recent", StepWork::Define, "the query changed"),
         ],
+        reads: Vec::new(),
         duration: Duration::from_secs(3),
     }
 }
