@@ -32,19 +32,19 @@ const BYTE_ORDER_MARK: char = '\u{feff}';
 /// Decodes the lines of objects, one after the other, into batches of rows.
 #[derive(Debug)]
 pub struct Decoder {
-    options: Options,
+    pub(crate) options: Options,
     schema: SchemaRef,
     columns: Vec<Source>,
-    fields: Fields,
+    pub(crate) fields: Fields,
     corrupt: TextBuffer,
     rescued: TextBuffer,
-    rows: usize,
+    pub(crate) rows: usize,
     /// Bytes of the lines behind the rows.
     batch_bytes: usize,
-    state: State,
+    pub(crate) state: State,
     faults: Vec<Fault>,
     fault_text_bytes: usize,
-    report: Report,
+    pub(crate) report: Report,
     /// Offset of the next byte that is given.
     offset: u64,
     /// The beginning of a line whose end has not been given.
@@ -83,7 +83,7 @@ pub enum Stop {
 }
 
 /// A line that has been decoded.
-enum Line {
+pub(crate) enum Line {
     Row,
     Blank,
     Fault(Finding),
@@ -273,10 +273,11 @@ impl Decoder {
     fn decode_open(&mut self) {
         let mut line = std::mem::take(&mut self.open);
         let start = self.offset - line.len() as u64 - self.open_dropped;
+        let limit = self.options.limits.record_bytes_max;
         if self.open_dropped > 0 {
             let length = line.len() as u64 + std::mem::take(&mut self.open_dropped);
             let mark = if start == 0 { skip_mark(&line) } else { 0 };
-            self.add_too_long(&line[mark..], start + mark as u64, length - mark as u64);
+            self.add_too_long(&line[mark..], start + mark as u64, length - mark as u64, limit);
         } else {
             self.decode_lines(&line, start);
         }
@@ -317,7 +318,8 @@ impl Decoder {
                 at += 1;
                 self.report.newlines += 1;
             }
-            let is_long = length > self.options.limits.record_bytes_max;
+            let limit = self.options.limits.record_bytes_max;
+            let is_long = length > limit;
             match line {
                 Line::Row if !is_long => self.add_row(offset),
                 Line::Blank if !is_long => self.report.blanks += 1,
@@ -326,7 +328,7 @@ impl Decoder {
                     let bytes = &text.as_bytes()[start..end];
                     match line {
                         Line::Fault(finding) if !is_long => self.add_fault(bytes, start, offset, finding),
-                        _ => self.add_too_long(bytes, offset + start as u64, length as u64),
+                        _ => self.add_too_long(bytes, offset + start as u64, length as u64, limit),
                     }
                 }
             }
@@ -345,17 +347,7 @@ impl Decoder {
         let mut cursor = Cursor { text, at: start, state: &mut self.state, spans_lines: false };
         let decoded = decode_record(&mut self.fields, &mut cursor, self.rows);
         let at = cursor.at;
-        let line = match decoded {
-            Ok(true) => match self.state.fault() {
-                None => Line::Row,
-                Some(finding) => Line::Fault(finding),
-            },
-            Ok(false) => Line::Blank,
-            Err(_) => {
-                let unknown = || Finding { reason: Reason::Malformed, at, message: "no JSON", column: None };
-                Line::Fault(self.state.take_halt().unwrap_or_else(unknown))
-            }
-        };
+        let line = self.line(decoded);
         let rest = text.as_bytes().get(at..).unwrap_or_default();
         let end = match rest.first() {
             Some(b'\n') => at,
@@ -365,8 +357,21 @@ impl Decoder {
         (line, end)
     }
 
+    /// What has become of a record.
     #[inline(always)]
-    fn add_row(&mut self, offset: u64) {
+    pub(crate) fn line(&mut self, decoded: Parsed<bool>) -> Line {
+        match decoded {
+            Ok(true) => self.state.fault().map_or(Line::Row, Line::Fault),
+            Ok(false) => Line::Blank,
+            Err(_) => {
+                let unknown = || Finding { reason: Reason::Malformed, at: 0, message: "no JSON", column: None };
+                Line::Fault(self.state.take_halt().unwrap_or_else(unknown))
+            }
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn add_row(&mut self, offset: u64) {
         self.rows += 1;
         self.state.commit(&mut self.report, offset);
         if self.options.corrupt_column.is_some() {
@@ -383,7 +388,7 @@ impl Decoder {
     }
 
     #[inline(never)]
-    fn add_fault(&mut self, line: &[u8], start: usize, offset: u64, finding: Finding) {
+    pub(crate) fn add_fault(&mut self, line: &[u8], start: usize, offset: u64, finding: Finding) {
         self.hold(Fault {
             reason: finding.reason,
             record_start: offset + start as u64,
@@ -396,14 +401,15 @@ impl Decoder {
     }
 
     #[cold]
-    fn add_invalid_utf8(&mut self, line: &[u8], offset: u64, valid: usize) {
+    pub(crate) fn add_invalid_utf8(&mut self, line: &[u8], offset: u64, valid: usize) {
         let newlines = line.iter().rev().take_while(|byte| **byte == b'\n').count();
         self.report.newlines += newlines as u64;
         let mark = if offset == 0 { skip_mark(line) } else { 0 };
         let (start, record) = (offset + mark as u64, &line[mark..line.len() - newlines]);
         self.batch_bytes += record.len();
-        if record.len() > self.options.limits.record_bytes_max {
-            self.add_too_long(record, start, record.len() as u64);
+        let limit = self.options.limits.record_bytes_max;
+        if record.len() > limit {
+            self.add_too_long(record, start, record.len() as u64, limit);
             return;
         }
         self.hold(Fault {
@@ -418,8 +424,7 @@ impl Decoder {
     }
 
     #[cold]
-    fn add_too_long(&mut self, line: &[u8], record_start: u64, record_bytes: u64) {
-        let limit = self.options.limits.record_bytes_max;
+    pub(crate) fn add_too_long(&mut self, line: &[u8], record_start: u64, record_bytes: u64, limit: usize) {
         self.hold(Fault {
             reason: Reason::TooLong,
             record_start,
@@ -446,9 +451,9 @@ impl Decoder {
     }
 }
 
-/// Decodes a record; false if there is none in the line.
+/// Decodes a record; false if there is none in the line. In a text that spans lines, it may end before the text does.
 #[inline(always)]
-fn decode_record(fields: &mut Fields, cursor: &mut Cursor<'_>, row: usize) -> Parsed<bool> {
+pub(crate) fn decode_record(fields: &mut Fields, cursor: &mut Cursor<'_>, row: usize) -> Parsed<bool> {
     cursor.skip_space();
     let start = cursor.at;
     let is_object = cursor.eat(b'{');
@@ -460,9 +465,11 @@ fn decode_record(fields: &mut Fields, cursor: &mut Cursor<'_>, row: usize) -> Pa
     } else {
         cursor.skip_value()?;
     }
-    cursor.skip_space();
-    if !is_end(cursor) {
-        return cursor.malformed("there is more behind the record: one line is one record");
+    if !cursor.spans_lines {
+        cursor.skip_space();
+        if !is_end(cursor) {
+            return cursor.malformed("there is more behind the record: one line is one record");
+        }
     }
     if !is_object {
         cursor.at = start;
@@ -475,7 +482,7 @@ fn is_end(cursor: &Cursor<'_>) -> bool {
     cursor.peek() == b'\n'
 }
 
-fn skip_mark(line: &[u8]) -> usize {
+pub(crate) fn skip_mark(line: &[u8]) -> usize {
     let mut utf8 = [0; 4];
     let mark = BYTE_ORDER_MARK.encode_utf8(&mut utf8).as_bytes();
     if line.starts_with(mark) { mark.len() } else { 0 }

@@ -26,6 +26,7 @@ mod state;
 mod text;
 mod time;
 mod trusted;
+mod whole;
 
 pub use self::{
     column::UnsupportedType,

@@ -75,12 +75,12 @@ impl FileSource for JsonSource {
         let Some(group) = config.file_groups.get(partition) else {
             return internal_err!("a JSON scan has no partition {partition}");
         };
-        let columns = self.table_schema.file_schema().project(&self.projection.file_indices)?;
         let options = ReadOptions {
             store,
             raw: self.raw.clone(),
             compression: self.compression,
-            schema: Arc::new(columns),
+            declared: Arc::clone(self.table_schema.file_schema()),
+            projection: self.projection.file_indices.clone(),
             batch_rows: self.batch_size.ok_or_else(|| exec_datafusion_err!("a JSON scan has no batch size"))?,
             bytes_read: MetricBuilder::new(&self.metrics).counter(BYTES_READ_METRIC, partition),
         };

@@ -2,28 +2,24 @@
 //!
 //! One decoder goes over all objects, so that many tiny objects become one batch. Small objects are fetched ahead.
 
-use std::{collections::VecDeque, ops::Range, sync::Arc};
+use std::{io, ops::Range, sync::Arc};
 
 use bytes::{Buf, Bytes};
 use datafusion::{
-    arrow::{
-        array::RecordBatch,
-        datatypes::SchemaRef,
-        error::ArrowError,
-        json::{ReaderBuilder, reader::Decoder},
-    },
-    common::Result as PlanResult,
+    arrow::{array::RecordBatch, datatypes::SchemaRef},
+    common::{DataFusionError, Result as PlanResult},
     datasource::listing::PartitionedFile,
     physical_plan::metrics::Count,
 };
 use futures::{Stream, StreamExt, stream, stream::BoxStream};
-use lakewright_error::{Result, ResultExt};
+use lakewright_error::{Error, ErrorKind, Result, ResultExt};
+use lakewright_json::{Decoder, OnMisfit, Options, Stop};
 use lakewright_lake::Prefix;
 use object_store::{ObjectMeta, ObjectStore, path::Path};
 
 use super::{
     compression::Compression,
-    fault::locate,
+    fault::bad_record,
     object::{Chunk, LineReader, read_whole},
     packed::PackedReader,
 };
@@ -38,11 +34,6 @@ const LOCAL_BATCH_OBJECTS: usize = 64;
 const LOCAL_BATCH_BYTES: usize = 1 << 20;
 /// Batches of local objects that wait per partition: a bound on memory.
 const LOCAL_BATCHES_AHEAD: usize = 8;
-/// Bytes of records after which a batch ends even if it has few rows.
-const BATCH_BYTES: u64 = 16 << 20;
-/// A longer record fails the scan before it takes all the memory.
-pub(super) const RECORD_BYTES_MAX: usize = 64 << 20;
-const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 /// What a partition's reader needs besides its objects.
 #[derive(Clone)]
@@ -50,8 +41,9 @@ pub(super) struct ReadOptions {
     pub(super) store: Arc<dyn ObjectStore>,
     pub(super) raw: Prefix,
     pub(super) compression: Compression,
-    /// Columns to decode; others are skipped.
-    pub(super) schema: SchemaRef,
+    pub(super) declared: SchemaRef,
+    /// Columns to decode, by their places in `declared`; others are only checked to be JSON.
+    pub(super) projection: Vec<usize>,
     pub(super) batch_rows: usize,
     pub(super) bytes_read: Count,
 }
@@ -62,13 +54,15 @@ impl ReadOptions {
         self.raw.key(location).unwrap_or_else(|| location.to_string())
     }
 
-    /// A decoder of the declared columns.
-    pub(super) fn decoder(&self) -> Result<Decoder, ArrowError> {
-        // A number where text is declared is the number's own text.
-        ReaderBuilder::new(Arc::clone(&self.schema))
-            .with_batch_size(self.batch_rows)
-            .with_coerce_primitive(true)
-            .build_decoder()
+    /// A decoder that stops at the first record that is not as it was declared.
+    fn decoder(&self) -> Result<Decoder> {
+        let options =
+            Options { batch_rows: self.batch_rows, misfit: OnMisfit::Fault, faults_max: 1, ..Options::default() };
+        Decoder::new(&self.declared, &self.projection, options).map_err(|error| {
+            Error::new(ErrorKind::Unsupported, "cannot decode a source's records")
+                .with_hint("declare the column with a type that JSON has values for")
+                .with_source(error)
+        })
     }
 
     /// A reader of the object's text, or of the lines that begin in a range of it. `whole` are the object's stored bytes,
@@ -97,14 +91,11 @@ impl ObjectReader {
     }
 }
 
-/// One object or byte range, and where in it the decoder began its present batch.
+/// One object, or a byte range of its text.
 #[derive(Clone)]
 pub(super) struct Piece {
     pub(super) meta: Arc<ObjectMeta>,
-    /// Of the object's text.
-    pub(super) range: Range<u64>,
-    /// Offset of the first byte of the present batch.
-    pub(super) batch_start: u64,
+    range: Range<u64>,
 }
 
 /// The rows of `files`, in order.
@@ -115,12 +106,12 @@ pub(super) fn read_objects(
     stream::once(async move { Reader::new(options, files) }).flat_map(|reader| {
         let reader = match reader {
             Ok(reader) => reader,
-            Err(error) => return stream::once(async move { Err(error.into()) }).boxed(),
+            Err(error) => return stream::once(async move { Err(into_datafusion(error)) }).boxed(),
         };
-        stream::try_unfold(reader, |mut reader| async move {
-            let batch = reader.next_batch().await.map_err(into_datafusion)?;
-            Ok(batch.map(|batch| (batch, reader)))
-        })
+        stream::try_unfold(
+            reader,
+            |mut reader| async move { Ok(reader.next_batch().await?.map(|batch| (batch, reader))) },
+        )
         .boxed()
     })
 }
@@ -130,9 +121,6 @@ struct Reader {
     decoder: Decoder,
     fetched: BoxStream<'static, Result<Fetched>>,
     current: Option<Current>,
-    /// The pieces that the rows in the decoder came from.
-    window: VecDeque<Piece>,
-    window_bytes: u64,
 }
 
 /// A piece whose bytes are there, or are to be read as they are needed.
@@ -145,31 +133,37 @@ struct Current {
     piece: Piece,
     /// `None` when the chunk is all there is.
     reader: Option<ObjectReader>,
+    /// Text that the decoder has not taken.
     chunk: Bytes,
-    /// Offset of the chunk's first byte.
-    offset: u64,
+    /// Whether the decoder knows where it is.
+    begun: bool,
 }
 
 impl Reader {
-    fn new(options: ReadOptions, files: Vec<PartitionedFile>) -> Result<Self, ArrowError> {
+    fn new(options: ReadOptions, files: Vec<PartitionedFile>) -> Result<Self> {
         let decoder = options.decoder()?;
-        let fetched =
-            if options.raw.is_local() { fetch_local(&options, files)? } else { fetch_remote(&options, files) };
-        Ok(Self { options, decoder, fetched, current: None, window: VecDeque::new(), window_bytes: 0 })
+        let fetched = if options.raw.is_local() {
+            fetch_local(&options, files).map_err(|error| {
+                Error::new(ErrorKind::Exhausted, "cannot start a thread that reads raw objects").with_source(error)
+            })?
+        } else {
+            fetch_remote(&options, files)
+        };
+        Ok(Self { options, decoder, fetched, current: None })
     }
 
-    async fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
+    async fn next_batch(&mut self) -> PlanResult<Option<RecordBatch>> {
         loop {
-            if self.current.is_none() && !self.next_object().await? {
-                return self.flush().await;
+            let is_full = match &self.current {
+                Some(_) => self.decode_chunk().await.map_err(into_datafusion)?,
+                None => !self.next_object().await.map_err(into_datafusion)?,
+            };
+            if is_full {
+                return self.decoder.take_batch().map_err(DataFusionError::from);
             }
-            if self.decode_chunk().await? {
-                if let Some(batch) = self.flush().await? {
-                    return Ok(Some(batch));
-                }
-                continue;
+            if self.current.as_ref().is_some_and(|current| current.chunk.is_empty()) {
+                self.next_chunk().await.map_err(into_datafusion)?;
             }
-            self.next_chunk().await?;
         }
     }
 
@@ -177,19 +171,19 @@ impl Reader {
     async fn next_object(&mut self) -> Result<bool> {
         let Some(fetched) = self.fetched.next().await.transpose()? else { return Ok(false) };
         let Fetched { piece, whole } = fetched;
-        self.window.push_back(piece.clone());
         self.options.bytes_read.add(whole.as_ref().map_or(0, Bytes::len));
         let packed = self.options.compression.is_packed(piece.meta.location.as_ref());
         let (reader, chunk) = match whole {
-            Some(bytes) if !packed => (None, bytes),
+            Some(bytes) if !packed => {
+                self.decoder.begin(0);
+                (None, bytes)
+            }
             whole => {
                 let reader = self.options.open(&piece.meta, piece.range.clone(), whole);
                 (Some(reader.context("object", || self.options.key(&piece.meta.location))?), Bytes::new())
             }
         };
-        let mut current = Current { piece, reader, chunk, offset: 0 };
-        current.strip_byte_order_mark();
-        self.current = Some(current);
+        self.current = Some(Current { piece, begun: reader.is_none(), reader, chunk });
         Ok(true)
     }
 
@@ -200,70 +194,36 @@ impl Reader {
             let chunk = reader.next_chunk(self.options.store.as_ref()).await;
             if let Some(chunk) = chunk.context("object", || self.options.key(&current.piece.meta.location))? {
                 self.options.bytes_read.add(chunk.fetched_bytes);
-                current.offset = chunk.offset;
+                if !current.begun {
+                    current.begun = true;
+                    self.decoder.begin(chunk.offset);
+                }
                 current.chunk = chunk.bytes;
-                current.strip_byte_order_mark();
                 return Ok(());
             }
         }
-        self.current = None;
-        // The last line may lack its newline; nothing of it may reach the next object.
-        let ended = self.decoder.decode(b"\n");
-        if ended.is_err() || self.decoder.has_partial_record() {
-            return Err(locate(&self.options, &self.window, ended.err()).await);
+        if current.begun {
+            // The last line may lack its newline; nothing of it may reach the next object.
+            self.decoder.end();
         }
+        self.refuse_faults().await?;
+        self.current = None;
         Ok(())
     }
 
     /// Decodes what there is of the chunk; true when a batch is to be taken.
     async fn decode_chunk(&mut self) -> Result<bool> {
         let Some(current) = &mut self.current else { return Ok(false) };
-        while !current.chunk.is_empty() {
-            // A batch ends between records: at its last newline, a long chunk has no open one.
-            let full = self.window_bytes + current.chunk.len() as u64 >= BATCH_BYTES;
-            let cut = full.then(|| memchr::memrchr(b'\n', &current.chunk)).flatten();
-            let part = cut.map_or(current.chunk.len(), |newline| newline + 1);
-            match self.decoder.decode(&current.chunk[..part]) {
-                Ok(read) => {
-                    current.chunk.advance(read);
-                    current.offset += read as u64;
-                    self.window_bytes += read as u64;
-                    if cut.is_none() && self.window_bytes > BATCH_BYTES + RECORD_BYTES_MAX as u64 {
-                        return Err(locate(&self.options, &self.window, None).await);
-                    }
-                    let rows_full = read < part || self.decoder.len() >= self.options.batch_rows;
-                    if rows_full || (cut.is_some() && !self.decoder.has_partial_record()) {
-                        return Ok(true);
-                    }
-                }
-                Err(error) => return Err(locate(&self.options, &self.window, Some(error)).await),
-            }
-        }
-        Ok(false)
+        let step = self.decoder.decode(&current.chunk);
+        current.chunk.advance(step.taken);
+        self.refuse_faults().await?;
+        Ok(step.stop == Stop::BatchFull)
     }
 
-    /// The rows decoded since the last flush.
-    async fn flush(&mut self) -> Result<Option<RecordBatch>> {
-        let batch = match self.decoder.flush() {
-            Ok(batch) => batch,
-            Err(error) => return Err(locate(&self.options, &self.window, Some(error)).await),
-        };
-        self.window.clear();
-        self.window_bytes = 0;
-        if let Some(current) = &mut self.current {
-            current.piece.batch_start = current.offset;
-            self.window.push_back(current.piece.clone());
-        }
-        Ok(batch)
-    }
-}
-
-impl Current {
-    fn strip_byte_order_mark(&mut self) {
-        if self.offset == 0 && self.chunk.starts_with(BYTE_ORDER_MARK) {
-            self.chunk.advance(BYTE_ORDER_MARK.len());
-            self.offset += BYTE_ORDER_MARK.len() as u64;
-        }
+    async fn refuse_faults(&mut self) -> Result<()> {
+        let Some(fault) = self.decoder.take_faults().into_iter().next() else { return Ok(()) };
+        let Some(piece) = self.current.as_ref().map(|current| current.piece.clone()) else { return Ok(()) };
+        Err(bad_record(&self.options, &piece, fault).await)
     }
 }
 
@@ -277,10 +237,7 @@ fn fetch_remote(options: &ReadOptions, files: Vec<PartitionedFile>) -> BoxStream
 ///
 /// Outside of a runtime the local store answers in place. Inside of one it hands each request to another thread, and
 /// waking that costs more than reading a tiny object. The thread ends with the objects, or when nobody takes them.
-fn fetch_local(
-    options: &ReadOptions,
-    files: Vec<PartitionedFile>,
-) -> Result<BoxStream<'static, Result<Fetched>>, ArrowError> {
+fn fetch_local(options: &ReadOptions, files: Vec<PartitionedFile>) -> io::Result<BoxStream<'static, Result<Fetched>>> {
     let (sender, receiver) = tokio::sync::mpsc::channel::<Vec<Result<Fetched>>>(LOCAL_BATCHES_AHEAD);
     let options = options.clone();
     let read_all = move || {
@@ -337,6 +294,5 @@ async fn fetch(options: ReadOptions, file: PartitionedFile) -> Result<Fetched> {
     };
     // The size of a compressed object says nothing about its text.
     let range = if packed { 0..u64::MAX } else { range };
-    let batch_start = range.start;
-    Ok(Fetched { piece: Piece { meta, range, batch_start }, whole })
+    Ok(Fetched { piece: Piece { meta, range }, whole })
 }
