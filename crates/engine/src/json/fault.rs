@@ -1,48 +1,49 @@
-//! The error of a record that fails its scan: FAILFAST.
+//! Says which record is not as it was declared, and what can be done.
 
-use std::collections::VecDeque;
-
-use datafusion::arrow::error::ArrowError;
 use lakewright_error::{Error, ErrorKind, Result};
-use lakewright_lake::state::Reject;
+use lakewright_json::{Fault, Reason};
 
 use super::stream::{Piece, ReadOptions};
 
-/// The error that names a record of the objects in `window`, by its line in the whole object.
-pub(super) async fn locate(options: &ReadOptions, window: &VecDeque<Piece>, reject: Reject) -> Error {
-    let piece = window.iter().find(|piece| options.key(&piece.meta.location) == reject.object);
-    let line = match piece.filter(|piece| piece.range.start > 0) {
-        Some(piece) => match lines_before(options, piece, reject.byte_offset).await {
-            Ok(before) => before + 1,
-            Err(error) => return error.with("object", reject.object),
-        },
-        None => reject.line,
-    };
-    let error = Error::new(ErrorKind::Corrupt, "a record does not have its declared form")
-        .with("object", reject.object)
-        .with("line", line)
-        .with("offset", reject.byte_offset)
-        .with("reason", reject.reason);
-    let error = match reject.column {
-        Some(column) => error.with("column", column),
-        None => error,
-    };
-    error
-        .with_hint("mend the record, change the source's columns, or keep such records aside: mode 'PERMISSIVE'")
-        .with_source(reject.message)
-}
-
-/// Newlines before an offset of the object's text.
-async fn lines_before(options: &ReadOptions, piece: &Piece, offset: u64) -> Result<u64> {
-    let mut reader = options.open(&piece.meta, 0..offset, None)?;
-    let mut lines = 0;
-    while let Some(chunk) = reader.next_chunk(options.store.as_ref()).await? {
-        lines += memchr::memchr_iter(b'\n', &chunk.bytes).count() as u64;
+/// The error that names the object, line, offset and column of a record that was refused.
+///
+/// The line is counted by reading the object again up to the record. It is left out if that fails.
+pub(super) async fn bad_record(options: &ReadOptions, piece: &Piece, fault: Fault) -> Error {
+    let mut error = Error::new(ErrorKind::Corrupt, "a record does not have its declared form")
+        .with("object", options.key(&piece.meta.location));
+    if let Ok(line) = line_number(options, piece, fault.record_start).await {
+        error = error.with("line", line);
     }
-    Ok(lines)
+    error = error.with("offset", fault.record_start).with("reason", fault.reason.code());
+    if let Some(column) = &fault.column {
+        error = error.with("column", column);
+    }
+    error.with_hint(hint(fault.reason)).with_source(fault)
 }
 
-/// The error of columns that cannot be decoded at all.
-pub(super) fn no_decoder(error: ArrowError) -> Error {
-    Error::new(ErrorKind::Internal, "cannot decode the columns of a source").with_source(error)
+fn hint(reason: Reason) -> &'static str {
+    match reason {
+        Reason::DoesNotFit => {
+            "mend the record, or declare the column with a type that its values have (VARCHAR takes any value as its text), or make the field NULL: mode 'PERMISSIVE'"
+        }
+        Reason::NotAnObject => {
+            "write each record as an object on a line of its own, or keep such records aside: mode 'PERMISSIVE'"
+        }
+        _ => "mend the record, or keep such records aside: mode 'PERMISSIVE'",
+    }
+}
+
+/// The number of the line that begins at `offset`, from 1.
+async fn line_number(options: &ReadOptions, piece: &Piece, offset: u64) -> Result<u64> {
+    let mut reader = options.open(&piece.meta, 0..piece.meta.size, None)?;
+    let mut line = 1;
+    while let Some(chunk) = reader.next_chunk(options.store.as_ref()).await? {
+        let before = offset.saturating_sub(chunk.offset).min(chunk.bytes.len() as u64);
+        let before = usize::try_from(before).unwrap_or(usize::MAX);
+        line += memchr::memchr_iter(b'\n', &chunk.bytes[..before]).count() as u64;
+        if before < chunk.bytes.len() {
+            break;
+        }
+    }
+    Ok(line)
 }

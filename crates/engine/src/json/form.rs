@@ -1,14 +1,12 @@
 //! What the records of a source become: which columns are decoded, what is done about a record that does not fit, and how
 //! decoded columns become the columns that a scan gives.
 
-use std::sync::Arc;
+use datafusion::arrow::{array::RecordBatch, datatypes::SchemaRef, error::ArrowError};
+use lakewright_error::{Error, ErrorKind, Result};
+use lakewright_json::{Decoder, OnMisfit, Options};
 
-use datafusion::arrow::{
-    array::{ArrayRef, RecordBatch, RecordBatchOptions, StringArray, new_null_array},
-    datatypes::{DataType, Schema, SchemaRef},
-    error::ArrowError,
-    json::{ReaderBuilder, reader::Decoder},
-};
+/// Faults that the decoder holds before they are taken.
+const FAULTS_HELD: usize = 1024;
 
 /// How a source treats what does not fit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -35,53 +33,57 @@ pub struct Reading {
 #[derive(Clone, Debug)]
 pub(super) struct Form {
     pub(super) mode: ReadMode,
-    /// Whether malformed records are rows.
-    pub(super) keeps_malformed: bool,
-    /// Columns that the decoder makes.
-    pub(super) decoded: SchemaRef,
-    /// Columns of the scan.
-    columns: SchemaRef,
-    /// For each column of the scan its index in `decoded`; `None` is the text of a record that does not fit.
-    sources: Vec<Option<usize>>,
+    declared: SchemaRef,
+    /// Declared columns that are decoded.
+    decoded: Vec<usize>,
+    /// For each column of the scan its place among the decoded; `None` if they are the same.
+    columns: Option<Vec<usize>>,
+    /// The declared column that takes the text of records that do not fit.
+    corrupt: Option<usize>,
 }
 
 impl Form {
     /// The form of a scan that gives `projection` of the `declared` columns.
-    pub(super) fn new(declared: &SchemaRef, projection: &[usize], reading: &Reading) -> Result<Self, ArrowError> {
-        let columns = Arc::new(declared.project(projection)?);
-        let corrupt = reading.corrupt_record.as_deref();
-        let is_corrupt = |name: &str| corrupt == Some(name);
+    pub(super) fn new(declared: &SchemaRef, projection: &[usize], reading: &Reading) -> Self {
+        let named = |name: &String| declared.index_of(name).ok();
+        let corrupt = reading.corrupt_record.as_ref().and_then(named).filter(|_| reading.mode == ReadMode::Permissive);
         // What does not fit is known of decoded columns only: if it decides about rows or their text, all are decoded.
-        let wants_text = columns.fields().iter().any(|field| is_corrupt(field.name()));
+        let wants_text = corrupt.is_some_and(|corrupt| projection.contains(&corrupt));
         let all = reading.mode == ReadMode::DropMalformed || wants_text;
-        let decoded = if all { declared } else { &columns };
-        let decoded: Vec<_> = decoded.fields().iter().filter(|field| !is_corrupt(field.name())).cloned().collect();
-        let decoded = Arc::new(Schema::new(decoded));
-        let sources = columns.fields().iter().map(|field| decoded.index_of(field.name()).ok()).collect();
-        let keeps_malformed = corrupt.is_some() && reading.mode == ReadMode::Permissive;
-        Ok(Self { mode: reading.mode, keeps_malformed, decoded, columns, sources })
+        let decoded = if all { (0..declared.fields().len()).collect() } else { projection.to_vec() };
+        let columns = all.then(|| projection.to_vec());
+        Self { mode: reading.mode, declared: std::sync::Arc::clone(declared), decoded, columns, corrupt }
     }
 
-    /// A decoder of at most `rows` records of these columns.
-    pub(super) fn decoder(schema: &SchemaRef, rows: usize) -> Result<Decoder, ArrowError> {
-        // A number where text is declared is the number's own text.
-        ReaderBuilder::new(Arc::clone(schema)).with_batch_size(rows).with_coerce_primitive(true).build_decoder()
+    /// Whether malformed records are rows.
+    pub(super) fn keeps_malformed(&self) -> bool {
+        self.corrupt.is_some()
     }
 
-    /// The scan's columns of decoded rows; `text` is that of a record that does not fit, if it is the only row.
-    pub(super) fn arrange(&self, decoded: &RecordBatch, text: Option<&str>) -> Result<RecordBatch, ArrowError> {
-        let rows = decoded.num_rows();
-        let columns = self.sources.iter().map(|source| match (source, text) {
-            (Some(index), _) => Arc::clone(decoded.column(*index)),
-            (None, Some(text)) => Arc::new(StringArray::from(vec![text])) as ArrayRef,
-            (None, None) => new_null_array(&DataType::Utf8, rows),
-        });
-        let options = RecordBatchOptions::new().with_row_count(Some(rows));
-        RecordBatch::try_new_with_options(Arc::clone(&self.columns), columns.collect(), &options)
+    /// A decoder of the columns; with `drift` it counts undeclared fields by name.
+    ///
+    /// # Errors
+    /// - [`ErrorKind::Unsupported`]: a column's type is one that JSON has no values for.
+    pub(super) fn decoder(&self, batch_rows: usize, drift: bool) -> Result<Decoder> {
+        let (misfit, faults_max) = match self.mode {
+            ReadMode::Permissive => (OnMisfit::Null, FAULTS_HELD),
+            ReadMode::DropMalformed => (OnMisfit::Fault, FAULTS_HELD),
+            ReadMode::FailFast => (OnMisfit::Fault, 1),
+        };
+        let options =
+            Options { batch_rows, misfit, faults_max, corrupt_column: self.corrupt, drift, ..Options::default() };
+        Decoder::new(&self.declared, &self.decoded, options).map_err(|error| {
+            Error::new(ErrorKind::Unsupported, "cannot decode a source's records")
+                .with_hint("declare the column with a type that JSON has values for")
+                .with_source(error)
+        })
     }
 
-    /// The scan's columns of no rows.
-    pub(super) fn columns(&self) -> &SchemaRef {
-        &self.columns
+    /// The scan's columns of decoded rows.
+    pub(super) fn arrange(&self, decoded: RecordBatch) -> Result<RecordBatch, ArrowError> {
+        match &self.columns {
+            Some(columns) => decoded.project(columns),
+            None => Ok(decoded),
+        }
     }
 }

@@ -10,11 +10,9 @@
 mod compression;
 mod fault;
 mod form;
-mod lines;
 mod object;
 mod packed;
 mod report;
-mod salvage;
 mod stream;
 
 use std::{
@@ -93,7 +91,7 @@ impl FileSource for JsonSource {
         let Some(group) = config.file_groups.get(partition) else {
             return internal_err!("a JSON scan has no partition {partition}");
         };
-        let form = Form::new(self.table_schema.file_schema(), &self.projection.file_indices, &self.reading)?;
+        let form = Form::new(self.table_schema.file_schema(), &self.projection.file_indices, &self.reading);
         let options = ReadOptions {
             store,
             raw: self.raw.clone(),

@@ -8,10 +8,15 @@
 use std::sync::{Arc, Mutex};
 
 use lakewright_error::{Error, ErrorKind, Result};
-use lakewright_lake::state::{RangeReport, Reject};
+use lakewright_json::{Fault, Report};
+use lakewright_lake::state::{Drift, RangeReport, Reject, Tally};
+
+use super::form::{Form, ReadMode};
 
 /// Memory for the rejects of one scan.
 const REJECTS_BYTES_MAX: usize = 256 << 20;
+/// Text of a record that is kept aside.
+const REJECT_TEXT_BYTES: usize = 4 << 10;
 
 /// The reports of one source's scan; clones share them.
 #[derive(Clone, Debug, Default)]
@@ -35,11 +40,7 @@ impl ScanReports {
         };
         held.rejects_bytes += rejects_bytes;
         if held.rejects_bytes > REJECTS_BYTES_MAX {
-            return Err(Error::new(ErrorKind::Exhausted, "a source has more rejects than can be kept aside")
-                .with("rejects", held.ranges.iter().map(|range| range.rejects.len()).sum::<usize>())
-                .with_hint(
-                    "check what LOCATION names and the columns; or leave bad records out: mode 'DROPMALFORMED'",
-                ));
+            return Err(too_many(held.ranges.iter().map(|range| range.rejects.len()).sum()));
         }
         held.ranges.extend(ranges);
         Ok(())
@@ -49,6 +50,65 @@ impl ScanReports {
     #[must_use]
     pub fn take(&self) -> Vec<RangeReport> {
         self.0.lock().map(|mut held| std::mem::take(&mut *held).ranges).unwrap_or_default()
+    }
+}
+
+fn too_many(rejects: usize) -> Error {
+    Error::new(ErrorKind::Exhausted, "a source has more rejects than can be kept aside")
+        .with("rejects", rejects)
+        .with_hint("check what LOCATION names and the columns; or leave bad records out: mode 'DROPMALFORMED'")
+}
+
+/// The account of the range that is being read.
+pub(super) struct OpenRange {
+    object: String,
+    /// Of the object's stored bytes.
+    stored: std::ops::Range<u64>,
+    rejects: Vec<Reject>,
+    rejects_bytes: usize,
+}
+
+impl OpenRange {
+    pub(super) fn new(object: String, stored: std::ops::Range<u64>) -> Self {
+        Self { object, stored, rejects: Vec::new(), rejects_bytes: 0 }
+    }
+
+    /// Keeps records aside.
+    ///
+    /// # Errors
+    /// - [`ErrorKind::Exhausted`]: they need more memory than they may have.
+    pub(super) fn reject(&mut self, faults: Vec<Fault>) -> Result<()> {
+        for fault in faults {
+            let text = fault.text.strip_suffix(b"\r").unwrap_or(&fault.text);
+            let kept = &text[..text.len().min(REJECT_TEXT_BYTES)];
+            let reject = Reject {
+                object: self.object.clone(),
+                line: fault.line,
+                byte_offset: fault.record_start,
+                reason: fault.reason.code().to_owned(),
+                column: fault.column,
+                message: fault.message,
+                record: Some(String::from_utf8_lossy(kept).into_owned()),
+            };
+            self.rejects_bytes += size_bytes(&reject);
+            self.rejects.push(reject);
+        }
+        if self.rejects_bytes > REJECTS_BYTES_MAX { Err(too_many(self.rejects.len())) } else { Ok(()) }
+    }
+
+    /// The account of the whole range.
+    pub(super) fn close(self, form: &Form, report: Report) -> RangeReport {
+        let Self { object, stored, rejects, .. } = self;
+        let Report { rows, blanks, faults, duplicates, misfits, undeclared, .. } = report;
+        let mut tally = Tally { lines: rows + faults + blanks, rows, blanks, ..Tally::default() };
+        match form.mode {
+            ReadMode::Permissive if form.keeps_malformed() => tally.rows += faults,
+            ReadMode::DropMalformed => tally.left_out = faults,
+            ReadMode::Permissive | ReadMode::FailFast => tally.rejects = faults,
+        }
+        let misfits = misfits.into_iter().map(|(column, misfit)| (column, misfit.count)).collect();
+        let drift = Drift { undeclared, misfits, duplicate_keys: duplicates };
+        RangeReport { object, start: stored.start, end: stored.end, tally, drift, rejects }
     }
 }
 

@@ -2,41 +2,40 @@
 //!
 //! One decoder goes over all objects, so that many tiny objects become one batch. Small objects are fetched ahead.
 
-use std::{collections::VecDeque, ops::Range, sync::Arc};
+use std::{io, ops::Range, sync::Arc};
 
 use bytes::{Buf, Bytes};
 use datafusion::{
-    arrow::{array::RecordBatch, error::ArrowError},
-    common::Result as PlanResult,
+    arrow::array::RecordBatch,
+    common::{DataFusionError, Result as PlanResult},
     datasource::listing::PartitionedFile,
     physical_plan::metrics::Count,
 };
 use futures::{Stream, StreamExt, stream, stream::BoxStream};
-use lakewright_error::{Result, ResultExt};
-use lakewright_lake::Prefix;
+use lakewright_error::{Error, ErrorKind, Result, ResultExt};
+use lakewright_json::{Decoder, Stop};
+use lakewright_lake::{Prefix, state::RangeReport};
 use object_store::{ObjectMeta, ObjectStore, path::Path};
 
 use super::{
     compression::Compression,
-    fault::{locate, no_decoder},
-    form::Form,
-    lines::{LineDecoder, Refused},
+    fault::bad_record,
+    form::{Form, ReadMode},
     object::{Chunk, LineReader, read_whole},
     packed::PackedReader,
-    report::ScanReports,
+    report::{OpenRange, ScanReports},
 };
 use crate::fault::into_datafusion;
 
 /// Objects up to this size are fetched whole, ahead of the decoder.
 const SMALL_OBJECT_BYTES: u64 = 256 << 10;
-/// Small objects in flight per partition: a bound on memory, and as many as one bucket is asked for at once.
-const PREFETCH_OBJECTS: usize = 64;
+/// Small objects in flight per partition: a bound on memory, and enough to hide a remote store's latency.
+const PREFETCH_OBJECTS: usize = 16;
 /// Objects of a local disk that are handed over together, at most; fewer if they have [`LOCAL_BATCH_BYTES`].
 const LOCAL_BATCH_OBJECTS: usize = 64;
 const LOCAL_BATCH_BYTES: usize = 1 << 20;
 /// Batches of local objects that wait per partition: a bound on memory.
 const LOCAL_BATCHES_AHEAD: usize = 8;
-const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 /// What a partition's reader needs besides its objects.
 #[derive(Clone)]
@@ -83,12 +82,11 @@ impl ObjectReader {
     }
 }
 
-/// One object or byte range.
+/// One object, or a byte range of its text.
 #[derive(Clone)]
 pub(super) struct Piece {
     pub(super) meta: Arc<ObjectMeta>,
-    /// Of the object's text.
-    pub(super) range: Range<u64>,
+    range: Range<u64>,
     /// Of the object's stored bytes.
     stored: Range<u64>,
 }
@@ -101,23 +99,23 @@ pub(super) fn read_objects(
     stream::once(async move { Reader::new(options, files) }).flat_map(|reader| {
         let reader = match reader {
             Ok(reader) => reader,
-            Err(error) => return stream::once(async move { Err(error.into()) }).boxed(),
+            Err(error) => return stream::once(async move { Err(into_datafusion(error)) }).boxed(),
         };
-        stream::try_unfold(reader, |mut reader| async move {
-            let batch = reader.next_batch().await.map_err(into_datafusion)?;
-            Ok(batch.map(|batch| (batch, reader)))
-        })
+        stream::try_unfold(
+            reader,
+            |mut reader| async move { Ok(reader.next_batch().await?.map(|batch| (batch, reader))) },
+        )
         .boxed()
     })
 }
 
 struct Reader {
     options: ReadOptions,
-    decoder: LineDecoder,
+    decoder: Decoder,
     fetched: BoxStream<'static, Result<Fetched>>,
     current: Option<Current>,
-    /// The pieces that the lines in the decoder came from.
-    window: VecDeque<Piece>,
+    /// Accounts of ranges whose last rows are in the decoder.
+    ended: Vec<RangeReport>,
 }
 
 /// A piece whose bytes are there, or are to be read as they are needed.
@@ -130,53 +128,68 @@ struct Current {
     piece: Piece,
     /// `None` when the chunk is all there is.
     reader: Option<ObjectReader>,
+    /// Text that the decoder has not taken.
     chunk: Bytes,
-    /// Offset of the chunk's first byte.
-    offset: u64,
+    /// Whether the decoder knows where it is.
+    begun: bool,
+    account: OpenRange,
 }
 
 impl Reader {
-    fn new(options: ReadOptions, files: Vec<PartitionedFile>) -> Result<Self, ArrowError> {
-        let decoder = LineDecoder::new(options.form.clone(), options.batch_rows)?;
-        let fetched =
-            if options.raw.is_local() { fetch_local(&options, files)? } else { fetch_remote(&options, files) };
-        Ok(Self { options, decoder, fetched, current: None, window: VecDeque::new() })
+    fn new(options: ReadOptions, files: Vec<PartitionedFile>) -> Result<Self> {
+        let decoder = options.form.decoder(options.batch_rows, options.reports.is_some())?;
+        let fetched = if options.raw.is_local() {
+            fetch_local(&options, files).map_err(|error| {
+                Error::new(ErrorKind::Exhausted, "cannot start a thread that reads raw objects").with_source(error)
+            })?
+        } else {
+            fetch_remote(&options, files)
+        };
+        Ok(Self { options, decoder, fetched, current: None, ended: Vec::new() })
     }
 
-    async fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
+    async fn next_batch(&mut self) -> PlanResult<Option<RecordBatch>> {
         loop {
-            if self.current.is_none() && !self.next_object().await? {
-                return self.take_batch().await;
+            let is_full = match &self.current {
+                Some(_) => self.decode_chunk().await.map_err(into_datafusion)?,
+                None => !self.next_object().await.map_err(into_datafusion)?,
+            };
+            if is_full {
+                return self.take_batch();
             }
-            self.decode_chunk();
-            if self.decoder.is_full() {
-                if let Some(batch) = self.take_batch().await? {
-                    return Ok(Some(batch));
-                }
-                continue;
+            if self.current.as_ref().is_some_and(|current| current.chunk.is_empty()) {
+                self.next_chunk().await.map_err(into_datafusion)?;
             }
-            self.next_chunk().await?;
         }
+    }
+
+    fn take_batch(&mut self) -> PlanResult<Option<RecordBatch>> {
+        let batch = self.decoder.take_batch()?;
+        let ended = std::mem::take(&mut self.ended);
+        if let Some(reports) = &self.options.reports {
+            reports.add(ended).map_err(into_datafusion)?;
+        }
+        batch.map(|batch| self.options.form.arrange(batch)).transpose().map_err(DataFusionError::from)
     }
 
     /// Goes to the next object; false when there is none.
     async fn next_object(&mut self) -> Result<bool> {
         let Some(fetched) = self.fetched.next().await.transpose()? else { return Ok(false) };
         let Fetched { piece, whole } = fetched;
-        self.window.push_back(piece.clone());
-        self.decoder.begin(self.options.key(&piece.meta.location), piece.stored.clone());
         self.options.bytes_read.add(whole.as_ref().map_or(0, Bytes::len));
         let packed = self.options.compression.is_packed(piece.meta.location.as_ref());
         let (reader, chunk) = match whole {
-            Some(bytes) if !packed => (None, bytes),
+            Some(bytes) if !packed => {
+                self.decoder.begin(0);
+                (None, bytes)
+            }
             whole => {
                 let reader = self.options.open(&piece.meta, piece.range.clone(), whole);
                 (Some(reader.context("object", || self.options.key(&piece.meta.location))?), Bytes::new())
             }
         };
-        let mut current = Current { piece, reader, chunk, offset: 0 };
-        current.strip_byte_order_mark();
-        self.current = Some(current);
+        let account = OpenRange::new(self.options.key(&piece.meta.location), piece.stored.clone());
+        self.current = Some(Current { piece, begun: reader.is_none(), reader, chunk, account });
         Ok(true)
     }
 
@@ -187,52 +200,49 @@ impl Reader {
             let chunk = reader.next_chunk(self.options.store.as_ref()).await;
             if let Some(chunk) = chunk.context("object", || self.options.key(&current.piece.meta.location))? {
                 self.options.bytes_read.add(chunk.fetched_bytes);
-                current.offset = chunk.offset;
+                if !current.begun {
+                    current.begun = true;
+                    self.decoder.begin(chunk.offset);
+                }
                 current.chunk = chunk.bytes;
-                current.strip_byte_order_mark();
                 return Ok(());
             }
         }
-        self.current = None;
-        // The last line may lack its newline; nothing of it may reach the next object.
-        self.decoder.end();
+        if current.begun {
+            // The last line may lack its newline; nothing of it may reach the next object.
+            self.decoder.end();
+        }
+        self.take_faults().await?;
+        let report = self.decoder.take_report();
+        let ended = self.current.take().map(|current| current.account.close(&self.options.form, report));
+        self.ended.extend(ended.filter(|_| self.options.reports.is_some()));
         Ok(())
     }
 
-    /// Decodes what there is of the chunk, up to the end of the batch.
-    fn decode_chunk(&mut self) {
-        let Some(current) = &mut self.current else { return };
-        if current.chunk.is_empty() {
-            return;
-        }
-        self.decoder.seek(current.offset);
-        let taken = self.decoder.decode(&current.chunk);
-        current.chunk.advance(taken);
-        current.offset += taken as u64;
+    /// Decodes what there is of the chunk; true when a batch is to be taken.
+    async fn decode_chunk(&mut self) -> Result<bool> {
+        let Some(current) = &mut self.current else { return Ok(false) };
+        let step = self.decoder.decode(&current.chunk);
+        current.chunk.advance(step.taken);
+        self.take_faults().await?;
+        Ok(step.stop == Stop::BatchFull)
     }
 
-    /// The rows of the lines since the last batch.
-    async fn take_batch(&mut self) -> Result<Option<RecordBatch>> {
-        let batch = match self.decoder.take_batch() {
-            Ok(batch) => batch,
-            Err(Refused::Record(reject)) => return Err(locate(&self.options, &self.window, *reject).await),
-            Err(Refused::Decoder(error)) => return Err(no_decoder(error)),
-        };
-        let ended = self.decoder.take_reports();
-        if let Some(reports) = &self.options.reports {
-            reports.add(ended)?;
+    /// Does with records that are no rows what the mode says.
+    async fn take_faults(&mut self) -> Result<()> {
+        if !self.decoder.has_faults() {
+            return Ok(());
         }
-        self.window.clear();
-        self.window.extend(self.current.as_ref().map(|current| current.piece.clone()));
-        Ok(batch)
-    }
-}
-
-impl Current {
-    fn strip_byte_order_mark(&mut self) {
-        if self.offset == 0 && self.chunk.starts_with(BYTE_ORDER_MARK) {
-            self.chunk.advance(BYTE_ORDER_MARK.len());
-            self.offset += BYTE_ORDER_MARK.len() as u64;
+        let mut faults = self.decoder.take_faults();
+        let Some(current) = &mut self.current else { return Ok(()) };
+        match self.options.form.mode {
+            ReadMode::FailFast if !faults.is_empty() => {
+                Err(bad_record(&self.options, &current.piece, faults.swap_remove(0)).await)
+            }
+            ReadMode::Permissive if self.options.reports.is_some() && !self.options.form.keeps_malformed() => {
+                current.account.reject(faults)
+            }
+            _ => Ok(()),
         }
     }
 }
@@ -247,10 +257,7 @@ fn fetch_remote(options: &ReadOptions, files: Vec<PartitionedFile>) -> BoxStream
 ///
 /// Outside of a runtime the local store answers in place. Inside of one it hands each request to another thread, and
 /// waking that costs more than reading a tiny object. The thread ends with the objects, or when nobody takes them.
-fn fetch_local(
-    options: &ReadOptions,
-    files: Vec<PartitionedFile>,
-) -> Result<BoxStream<'static, Result<Fetched>>, ArrowError> {
+fn fetch_local(options: &ReadOptions, files: Vec<PartitionedFile>) -> io::Result<BoxStream<'static, Result<Fetched>>> {
     let (sender, receiver) = tokio::sync::mpsc::channel::<Vec<Result<Fetched>>>(LOCAL_BATCHES_AHEAD);
     let options = options.clone();
     let read_all = move || {

@@ -89,6 +89,28 @@ async fn a_bad_record_deep_in_a_large_object_is_named() {
 }
 
 #[tokio::test]
+async fn a_field_that_does_not_fit_is_named_by_its_column_and_place() {
+    let fixture = Fixture::new(1);
+    let object = fixture.put_raw("a.json", "\u{feff}{\"id\":1}\n{\"ID\":1.5}\n");
+    let session = fixture.raw_session(&events(), vec![object]).await.unwrap();
+    let error = fixture.query(&session, "SELECT id FROM raw.events").await.unwrap_err();
+    let places = ["object", "line", "offset", "reason", "column"].map(|key| context(&error, key).unwrap_or_default());
+    assert_eq!(places, ["a.json", "2", "12", "does_not_fit", "id"], "{}", told(&error));
+    assert!(told(&error).contains("BIGINT at offset 18") && error.hint().is_some(), "{}", told(&error));
+    let rows = fixture.query(&session, "SELECT count(name) AS n FROM raw.events").await.unwrap();
+    assert!(rows.contains("| 0 |"), "no column that is read: {rows}");
+}
+
+#[tokio::test]
+async fn what_is_no_json_is_refused_also_where_no_column_reads_it() {
+    let fixture = Fixture::new(1);
+    let object = fixture.put_raw("a.json", "{\"id\":1,\"other\":[01]}\n");
+    let session = fixture.raw_session(&events(), vec![object]).await.unwrap();
+    let error = fixture.query(&session, "SELECT count(*) AS n FROM raw.events").await.unwrap_err();
+    assert_eq!((context(&error, "reason"), context(&error, "column")), (Some("malformed"), None), "{}", told(&error));
+}
+
+#[tokio::test]
 async fn an_object_that_changed_after_it_was_listed_fails_the_query() {
     let fixture = Fixture::new(1);
     let listed = fixture.put_raw("a.json", "{\"id\":1}\n");
