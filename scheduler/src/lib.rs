@@ -18,8 +18,9 @@ mod plan;
 mod record;
 mod releases;
 mod run;
+pub mod service;
 
-pub use backend::{Backend, EmbeddedBackend, StepInput, StepOutput, StepTask};
+pub use backend::{Backend, EmbeddedBackend, ExecutorInfo, StepInput, StepOutput, StepTask};
 pub use catalog::{LakeCatalog, LakeTable};
 pub use clock::{Clock, SystemClock};
 pub use diff::{ColumnChange, DiffOptions, TableDiff, diff_releases};
@@ -27,4 +28,4 @@ pub use event::{RunEvent, RunSummary, StepAction, StepSummary, StepWork};
 pub use plan::{RunPlan, StepPlan, plan_run};
 pub use record::{RunRecord, RunState, list_runs, read_run};
 pub use releases::{AsOf, Change, ReleaseRecord, TableChange, find_release, list_releases};
-pub use run::{RunOptions, RunRequest, Scheduler, raw_scan};
+pub use run::{AcceptedRun, RunOptions, RunRequest, Scheduler, raw_scan};
