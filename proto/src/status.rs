@@ -39,7 +39,7 @@ pub const KINDS: [(ErrorKind, v1::ErrorKind, Code); 10] = [
 #[derive(Debug)]
 struct Cause {
     text: String,
-    source: Option<Box<Cause>>,
+    source: Option<Box<Self>>,
 }
 
 impl std::fmt::Display for Cause {

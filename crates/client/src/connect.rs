@@ -138,12 +138,13 @@ fn tls(target: &Target) -> Result<TlsConnector> {
     if roots.is_empty() {
         return Err(invalid("it holds no certificate".to_owned()));
     }
-    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+    let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(|error| Error::new(ErrorKind::Internal, "TLS cannot be set up").with_source(error))?
         .with_root_certificates(roots)
         .with_no_client_auth();
-    Ok(TlsConnector::from(Arc::new(ClientConfig { alpn_protocols: vec![b"h2".to_vec()], ..config })))
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    Ok(TlsConnector::from(Arc::new(config)))
 }
 
 /// A connection, encrypted or not.

@@ -81,11 +81,12 @@ pub fn read_identity(certificate: &Path, key: &Path) -> Result<TlsIdentity> {
         .map_err(|error| invalid("the certificate does not parse", certificate).with_source(error))?;
     let key_der = PrivateKeyDer::from_pem_slice(&read(key)?)
         .map_err(|error| invalid("the key does not parse", key).with_source(error))?;
-    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+    let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .and_then(|config| config.with_no_client_auth().with_single_cert(chain, key_der))
         .map_err(|error| invalid("certificate and key cannot be used", certificate).with_source(error))?;
-    Ok(TlsIdentity(Arc::new(ServerConfig { alpn_protocols: vec![b"h2".to_vec()], ..config })))
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    Ok(TlsIdentity(Arc::new(config)))
 }
 
 /// What calls know of the connection that they came over.

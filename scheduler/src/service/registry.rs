@@ -157,7 +157,10 @@ impl Registry {
         let (live, is_new) = self.enter(&run);
         if is_new {
             let (registry, driven) = (Arc::clone(self), Arc::clone(&live));
-            self.spawn(async move { registry.drive(run, driven).await }).await;
+            // A thread of its own: planning is work without pauses, which must not hold up the calls of others.
+            let here = tokio::runtime::Handle::current();
+            let mut tasks = self.tasks.lock().await;
+            tasks.spawn_blocking(move || here.block_on(registry.drive(run, driven)));
         } else {
             run.release().await;
         }
