@@ -12,6 +12,7 @@ use lakewright_engine::{
 };
 use lakewright_error::Result;
 use lakewright_lake::{DataFile, state::RangeReport};
+use serde::{Deserialize, Serialize};
 
 /// Executes steps.
 #[async_trait]
@@ -30,6 +31,29 @@ pub trait Backend: Debug + Send + Sync {
     /// # Errors
     /// As [`Backend::execute`].
     async fn read_raw(&self, scan: RawScan) -> Result<Vec<RangeReport>>;
+
+    /// Who executes steps at this moment.
+    ///
+    /// # Errors
+    /// - [`lakewright_error::ErrorKind::Unavailable`]: whoever knows does not answer.
+    async fn executors(&self) -> Result<Vec<ExecutorInfo>> {
+        Ok(Vec::new())
+    }
+}
+
+/// One process that executes steps.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExecutorInfo {
+    /// Its id.
+    pub id: String,
+    /// Name or address of its machine.
+    pub host: String,
+    /// Tasks that it runs at once.
+    pub slots: u32,
+    /// Tasks that it could start now; `None` if nobody counts.
+    pub slots_free: Option<u32>,
+    /// When it was last heard of, in microseconds since 1970-01-01T00:00:00Z; `None` for this process.
+    pub seen_us: Option<i64>,
 }
 
 /// What a backend needs to run a step.
@@ -125,5 +149,16 @@ impl Backend for EmbeddedBackend {
             batch?;
         }
         Ok(reports.take())
+    }
+
+    async fn executors(&self) -> Result<Vec<ExecutorInfo>> {
+        let partitions = self.engine.session().state().config().target_partitions();
+        Ok(vec![ExecutorInfo {
+            id: "embedded".to_owned(),
+            host: sysinfo::System::host_name().unwrap_or_default(),
+            slots: u32::try_from(partitions).unwrap_or(u32::MAX),
+            slots_free: None,
+            seen_us: None,
+        }])
     }
 }

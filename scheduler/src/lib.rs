@@ -19,8 +19,9 @@ mod record;
 mod rejects;
 mod releases;
 mod run;
+pub mod service;
 
-pub use backend::{Backend, EmbeddedBackend, StepInput, StepOutput, StepTask};
+pub use backend::{Backend, EmbeddedBackend, ExecutorInfo, StepInput, StepOutput, StepTask};
 pub use catalog::{LakeCatalog, LakeTable};
 pub use clock::{Clock, SystemClock};
 pub use diff::{ColumnChange, DiffOptions, TableDiff, diff_releases};
@@ -29,4 +30,4 @@ pub use plan::{RunPlan, StepPlan, plan_run};
 pub use record::{RunRecord, RunState, list_runs, read_run};
 pub use rejects::{SourceRejects, list_rejects, rejects_of_run};
 pub use releases::{AsOf, Change, ReleaseRecord, TableChange, find_release, list_releases};
-pub use run::{RunOptions, RunRequest, Scheduler, raw_scan};
+pub use run::{AcceptedRun, RunOptions, RunRequest, Scheduler, raw_scan};

@@ -77,6 +77,37 @@ pub async fn list_runs(lake: &Prefix, job: Option<&str>, limit: usize) -> Result
     records.take(limit).try_collect().await
 }
 
+/// Lists a page of the runs that are wanted, newest first, after the run with the id `after` (empty: from the newest).
+/// Gives the id to go on after, if there may be more.
+///
+/// # Errors
+/// As [`list_runs`].
+pub(crate) async fn page_runs(
+    lake: &Prefix,
+    after: &str,
+    limit: usize,
+    wanted: impl Fn(&RunRecord) -> bool,
+) -> Result<(Vec<RunRecord>, Option<String>)> {
+    require_lake(lake).await?;
+    let mut run_ids = lake.list_dirs(layout::RUNS_DIR).await?;
+    // Ids sort by the time at which they were made.
+    run_ids.retain(|run_id| after.is_empty() || run_id.as_str() < after);
+    run_ids.reverse();
+    let reads = run_ids.into_iter().map(|run_id| read_record(lake, run_id));
+    let records = stream::iter(reads).buffered(RUN_READS_MAX);
+    let mut wanted =
+        std::pin::pin!(records.try_filter_map(|record| std::future::ready(Ok(record.filter(|record| wanted(record))))));
+    let mut page = Vec::new();
+    while let Some(record) = wanted.try_next().await? {
+        if page.len() == limit {
+            let last = page.last().map(|record: &RunRecord| record.run_id.clone());
+            return Ok((page, last));
+        }
+        page.push(record);
+    }
+    Ok((page, None))
+}
+
 async fn runs_of_job(lake: &Prefix, job: &str, limit: usize) -> Result<Vec<String>> {
     let numbers = list_numbers(lake, &layout::job_slots_dir(job)).await?;
     let reads = numbers.into_iter().rev().take(limit).map(|number| async move {

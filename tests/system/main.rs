@@ -35,4 +35,6 @@ mod requirement;
 #[cfg(test)]
 mod s3;
 #[cfg(test)]
+mod service;
+#[cfg(test)]
 mod tidy;

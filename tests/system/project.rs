@@ -77,8 +77,10 @@ impl Project {
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_lakewright-under-test"));
         command.args(arguments).current_dir(self.folder.path()).env("NO_COLOR", "1").stdin(Stdio::null());
-        for setting in ["LAKEWRIGHT_LAKE", "LAKEWRIGHT_RAW", "LAKEWRIGHT_MEMORY", "LAKEWRIGHT_LOG"] {
-            command.env_remove(setting);
+        let settings =
+            ["LAKE", "RAW", "MEMORY", "LOG", "SCHEDULER", "TOKEN", "CA", "LISTEN", "CERTS", "TOKEN_FILE", "RAW_ROOTS"];
+        for setting in settings {
+            command.env_remove(format!("LAKEWRIGHT_{setting}"));
         }
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("AWS_")) {
             command.env_remove(name);
@@ -89,9 +91,7 @@ impl Project {
 
     /// Runs the binary to its end.
     pub(crate) fn lakewright(&self, arguments: &[&str]) -> Answer {
-        let Output { status, stdout, stderr } = self.command(arguments).output().expect("the binary starts");
-        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("output is UTF-8");
-        Answer { code: status.code(), stdout: text(stdout), stderr: text(stderr) }
+        Answer::of(&mut self.command(arguments))
     }
 
     /// Starts the binary without waiting for it.
@@ -136,6 +136,13 @@ impl Project {
 }
 
 impl Answer {
+    /// Runs a command to its end.
+    pub(crate) fn of(command: &mut Command) -> Self {
+        let Output { status, stdout, stderr } = command.output().expect("the binary starts");
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("output is UTF-8");
+        Self { code: status.code(), stdout: text(stdout), stderr: text(stderr) }
+    }
+
     /// Asserts how the command ended, and that it told the user in one clear message.
     ///
     /// The message holds each of `words`; it is short, and no trace of the program's insides.

@@ -13,23 +13,8 @@ use clap_complete::Shell;
 use lakewright_scheduler::AsOf;
 
 /// Commands that are part of the design and that this program does not have.
-const PLANNED_COMMANDS: [&str; 15] = [
-    "submit",
-    "watch",
-    "cancel",
-    "retry",
-    "test",
-    "rewind",
-    "repair",
-    "drop",
-    "vacuum",
-    "executors",
-    "logs",
-    "health",
-    "scheduler",
-    "executor",
-    "cluster",
-];
+const PLANNED_COMMANDS: [&str; 9] =
+    ["test", "rewind", "repair", "drop", "vacuum", "logs", "health", "executor", "cluster"];
 
 /// SQL jobs from raw JSON to curated tables.
 ///
@@ -63,6 +48,9 @@ pub(crate) struct Flags {
     /// Directory for what does not fit into memory
     #[arg(long, global = true, value_name = "DIR")]
     pub(crate) spill_dir: Option<PathBuf>,
+    /// The scheduler to talk to: https://host:50040; without it, commands work on the lake itself
+    #[arg(long, global = true, value_name = "ADDRESS")]
+    pub(crate) scheduler: Option<String>,
     /// What is logged to stderr: error, warn, info, debug, trace, or `target=level` pairs
     #[arg(long, global = true, value_name = "LEVEL")]
     pub(crate) log: Option<String>,
@@ -89,10 +77,18 @@ pub(crate) enum Command {
     Run(RunArgs),
     /// Show rows of a model without writing anything
     Preview(PreviewArgs),
+    /// Let a scheduler run the job, and watch it
+    Submit(SubmitArgs),
     /// List the newest runs
     Runs(RunsArgs),
     /// Show one run
     Show(ShowArgs),
+    /// Watch a run until it has ended
+    Watch(RunIdArgs),
+    /// Cancel a run; nothing of it is published
+    Cancel(RunIdArgs),
+    /// Run a failed or cancelled run again, with the steps that it has written
+    Retry(RetryArgs),
     /// Ask the tables a question, or start a shell
     Sql(SqlArgs),
     /// List the published tables, or the releases that changed them
@@ -101,6 +97,14 @@ pub(crate) enum Command {
     Diff(DiffArgs),
     /// Show the records that were kept aside, and why
     Rejects(RejectsArgs),
+    /// List who executes steps for a scheduler
+    Executors,
+    /// Run as the scheduler of a lake: accept runs over the network and drive them
+    Scheduler(SchedulerArgs),
+    /// Make the certificates of a scheduler
+    Certs(CertsArgs),
+    /// Make, list and revoke the tokens that a scheduler lets in
+    Token(TokenArgs),
     /// Check that everything that a run needs is there
     Doctor(DoctorArgs),
     /// Print a completion script for a shell
@@ -147,6 +151,95 @@ pub(crate) struct RunArgs {
     #[arg(long)]
     pub(crate) accept_losses: bool,
 }
+
+/// Arguments of `submit`.
+#[derive(Args, Debug)]
+pub(crate) struct SubmitArgs {
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+    /// Return as soon as the run has its number
+    #[arg(long)]
+    pub(crate) detach: bool,
+    /// Name of this request: sent again, it leads to the same run
+    #[arg(long, value_name = "KEY")]
+    pub(crate) idempotency_key: Option<String>,
+}
+
+/// Arguments of `watch` and `cancel`.
+#[derive(Args, Debug)]
+pub(crate) struct RunIdArgs {
+    /// The run's id or a unique beginning of it
+    pub(crate) run: String,
+}
+
+/// Arguments of `retry`.
+#[derive(Args, Debug)]
+pub(crate) struct RetryArgs {
+    /// The run's id or a unique beginning of it
+    pub(crate) run: String,
+    /// Return as soon as the run has its number; with a scheduler only
+    #[arg(long)]
+    pub(crate) detach: bool,
+}
+
+/// Arguments of `scheduler`.
+#[derive(Args, Debug)]
+pub(crate) struct SchedulerArgs {
+    /// Where to listen; 127.0.0.1:50040 by default
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) listen: Option<String>,
+    /// Speak plaintext and ask for no token: on loopback only
+    #[arg(long)]
+    pub(crate) insecure: bool,
+    /// Write the address to a file, once connections are accepted
+    #[arg(long, value_name = "FILE")]
+    pub(crate) address_file: Option<PathBuf>,
+}
+
+/// Arguments of `certs`.
+#[derive(Args, Debug)]
+pub(crate) struct CertsArgs {
+    /// A name or address of the scheduler's machine, beside its own name and localhost
+    #[arg(long = "host", value_name = "HOST")]
+    pub(crate) hosts: Vec<String>,
+    /// Days that the server's certificate is valid
+    #[arg(long, value_name = "N", default_value_t = 365, value_parser = clap::value_parser!(u32).range(1..=3650))]
+    pub(crate) days: u32,
+    /// Make a new server certificate, signed by the authority that is there
+    #[arg(long)]
+    pub(crate) renew: bool,
+}
+
+/// Arguments of `token`.
+#[derive(Args, Debug)]
+pub(crate) struct TokenArgs {
+    #[command(subcommand)]
+    pub(crate) action: TokenAction,
+}
+
+/// What is done with tokens.
+#[derive(Debug, Subcommand)]
+pub(crate) enum TokenAction {
+    /// Make a token and print it, once
+    Create {
+        /// Whose it is: letters, digits and - _ . @
+        name: String,
+        /// How long it is valid: 12h, 90d; `never` for a token that stays
+        #[arg(long, value_name = "TIME", default_value = "90d", value_parser = parse_validity)]
+        expires: Validity,
+    },
+    /// List the tokens, without their text
+    List,
+    /// Take a token away; a running scheduler refuses it from then on
+    Revoke {
+        /// Whose it is
+        name: String,
+    },
+}
+
+/// How long a token is valid, in seconds; `None` is for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Validity(pub(crate) Option<u64>);
 
 /// Arguments of `preview`.
 #[derive(Args, Debug)]
@@ -371,6 +464,23 @@ pub(crate) fn parse_as_of(text: &str) -> Result<AsOf, String> {
     time.map(AsOf::Time).ok_or_else(|| "give a release's number, or a time such as 2018-11-13T12:30:00Z".to_owned())
 }
 
+/// Reads `12h`, `90d` or `never`.
+fn parse_validity(text: &str) -> Result<Validity, String> {
+    let wrong = || "write a number and h or d, for example 90d, or never".to_owned();
+    if text == "never" {
+        return Ok(Validity(None));
+    }
+    let (number, unit_s) = match text.split_at_checked(text.len().saturating_sub(1)) {
+        Some((number, "h")) => (number, 3_600),
+        Some((number, "d")) => (number, 86_400),
+        _ => return Err(wrong()),
+    };
+    let number: u64 = number.parse().map_err(|_| wrong())?;
+    // A century is long enough, and keeps the sum in range.
+    let seconds = number.checked_mul(unit_s).filter(|seconds| (1..=3_155_760_000).contains(seconds));
+    seconds.map(|seconds| Validity(Some(seconds))).ok_or_else(wrong)
+}
+
 /// What came of reading the arguments.
 #[derive(Debug)]
 pub(crate) enum Parsed {
@@ -444,6 +554,16 @@ mod tests {
         assert_eq!(parse_as_of("2018-11-13"), Ok(AsOf::Time(1_542_067_200_000_000)));
         for text in ["", "-1", "yesterday", "2018-13-01", "2018-11-13T25:00:00Z"] {
             assert!(parse_as_of(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_validity_has_a_unit_and_an_end() {
+        assert_eq!(parse_validity("90d"), Ok(Validity(Some(7_776_000))));
+        assert_eq!(parse_validity("12h"), Ok(Validity(Some(43_200))));
+        assert_eq!(parse_validity("never"), Ok(Validity(None)));
+        for wrong in ["", "d", "90", "0d", "-1d", "1y", "99999999999d", "ä"] {
+            assert!(parse_validity(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -4,6 +4,7 @@
 //!
 //! Invariant: everything that can be refused is refused before anything is done.
 
+mod certs;
 mod check;
 mod demo;
 mod diff;
@@ -15,7 +16,9 @@ mod reference;
 mod rejects;
 mod run;
 mod runs;
+mod service;
 mod sql;
+mod submit;
 mod tables;
 
 use chrono::{DateTime, Utc};
@@ -30,7 +33,8 @@ use crate::{
 
 /// Does what was asked, to its end or to the first Ctrl-C.
 ///
-/// `run` and `demo` and the shell of `sql` take Ctrl-C themselves: they have something to bring to an end.
+/// `run`, `demo`, `submit`, `watch`, `retry`, `scheduler` and the shell of `sql` take Ctrl-C themselves: they have
+/// something to bring to an end, or to leave in good order.
 ///
 /// # Errors
 /// Why it was not done.
@@ -38,6 +42,10 @@ pub(crate) async fn execute(invocation: &Invocation, command: Command, now: Date
     match command {
         Command::Run(arguments) => Box::pin(run::run(invocation, &arguments)).await,
         Command::Demo(arguments) => Box::pin(demo::demo(invocation, &arguments, now)).await,
+        Command::Submit(arguments) => Box::pin(submit::submit(invocation, &arguments)).await,
+        Command::Watch(arguments) => Box::pin(runs::watch(invocation, &arguments)).await,
+        Command::Retry(arguments) => Box::pin(runs::retry(invocation, &arguments)).await,
+        Command::Scheduler(arguments) => Box::pin(service::scheduler(invocation, &arguments)).await,
         Command::Sql(arguments) if sql::is_shell(&arguments, &invocation.output) => {
             Box::pin(sql::sql(invocation, &arguments, now)).await
         }
@@ -67,9 +75,17 @@ async fn execute_quietly(invocation: &Invocation, command: Command, now: DateTim
         Command::Doctor(arguments) => doctor::doctor(invocation, &arguments).await,
         Command::Completions(arguments) => reference::completions(invocation, &arguments),
         Command::Reference(arguments) => reference::page(invocation, &arguments),
+        Command::Cancel(arguments) => runs::cancel(invocation, &arguments).await,
+        Command::Executors => service::executors(invocation).await,
+        Command::Certs(arguments) => certs::certs(invocation, &arguments, now),
+        Command::Token(arguments) => service::token(invocation, &arguments, now),
         // Taken above; named so that a new command cannot be forgotten here.
         Command::Run(arguments) => run::run(invocation, &arguments).await,
         Command::Demo(arguments) => demo::demo(invocation, &arguments, now).await,
+        Command::Submit(arguments) => submit::submit(invocation, &arguments).await,
+        Command::Watch(arguments) => runs::watch(invocation, &arguments).await,
+        Command::Retry(arguments) => runs::retry(invocation, &arguments).await,
+        Command::Scheduler(arguments) => service::scheduler(invocation, &arguments).await,
     }
 }
 

@@ -43,6 +43,8 @@ const S3_REQUESTS_MAX: usize = 1024;
 const DEFAULT_MEMORY: MemoryLimit = MemoryLimit::Percent(70);
 /// Size at which spilling fails unless told.
 const DEFAULT_SPILL_LIMIT_BYTES: u64 = 100 << 30;
+/// Where a scheduler listens unless told.
+const DEFAULT_LISTEN: &str = "127.0.0.1:50040";
 /// Warnings and errors unless told.
 const DEFAULT_LOG: &str = "warn";
 
@@ -105,6 +107,32 @@ struct RawSettings {
     #[serde(default, deserialize_with = "size::requests")]
     s3_requests: Option<usize>,
     log: Option<String>,
+    scheduler: Option<String>,
+    token: Option<String>,
+    ca: Option<PathBuf>,
+    listen: Option<String>,
+    certs: Option<PathBuf>,
+    token_file: Option<PathBuf>,
+    raw_roots: Option<RawRootsText>,
+}
+
+/// Locations, as a list or in one text with commas between them.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+enum RawRootsText {
+    Text(String),
+    List(Vec<String>),
+}
+
+impl RawRootsText {
+    fn locations(self) -> Vec<String> {
+        match self {
+            Self::List(locations) => locations,
+            Self::Text(text) => {
+                text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect()
+            }
+        }
+    }
 }
 
 /// Checked settings.
@@ -126,10 +154,34 @@ pub(crate) struct Settings {
     pub(crate) s3: S3Settings,
     /// Log filter.
     pub(crate) log: String,
+    /// The scheduler to talk to, if there is one.
+    pub(crate) scheduler: Option<String>,
+    /// The token to show it.
+    pub(crate) token: Option<Secret>,
+    /// The certificates of the authority that has signed the scheduler's.
+    pub(crate) ca: Option<PathBuf>,
+    /// Where a scheduler listens.
+    pub(crate) listen: String,
+    /// Folder of a scheduler's certificates.
+    pub(crate) certs: PathBuf,
+    /// File of a scheduler's tokens.
+    pub(crate) token_file: PathBuf,
+    /// Where clients of a scheduler may let raw JSON be read, absolute.
+    pub(crate) raw_roots: Vec<String>,
     /// Every setting with its value and where it comes from, in the order of [`DEFINITIONS`].
     pub(crate) origins: Vec<SettingOrigin>,
     /// Variables that are no settings and look like one, each with the one that may be meant.
     pub(crate) mistyped_variables: Vec<(String, String)>,
+}
+
+/// A text that is never shown.
+#[derive(Clone)]
+pub(crate) struct Secret(pub(crate) String);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret")
+    }
 }
 
 /// One setting's value, and who set it.
@@ -211,7 +263,22 @@ impl Settings {
             None if input.root.is_some() => root.join(".lakewright/spill"),
             None => input.environment.temp_dir.join("lakewright-spill"),
         };
+        let in_project = |key: &str, set: &Option<PathBuf>, default: &str| match set {
+            Some(path) => clean(&base(key).join(path)),
+            None => root.join(default),
+        };
+        let raw_roots = match raw.raw_roots {
+            Some(text) => text.locations().iter().map(|l| absolute_location(l, base("raw_roots"))).collect(),
+            None => vec![root.display().to_string()],
+        };
         let mut settings = Self {
+            scheduler: raw.scheduler.filter(|address| !address.is_empty()),
+            token: raw.token.map(Secret),
+            ca: raw.ca.as_ref().map(|path| clean(&base("ca").join(path))),
+            listen: raw.listen.unwrap_or_else(|| DEFAULT_LISTEN.to_owned()),
+            certs: in_project("certs", &raw.certs, ".lakewright/certs"),
+            token_file: in_project("token_file", &raw.token_file, ".lakewright/tokens.json"),
+            raw_roots,
             lake: raw.lake.map(|location| absolute_location(&location, base("lake"))),
             raw: raw.raw.map(|location| absolute_location(&location, base("raw"))),
             memory_bytes,
@@ -247,6 +314,13 @@ impl Settings {
             "s3_path_style" => self.s3.path_style.map(|path_style| path_style.to_string()).unwrap_or_default(),
             "s3_requests" => self.s3.requests_max.to_string(),
             "log" => self.log.clone(),
+            "scheduler" => self.scheduler.clone().unwrap_or_default(),
+            "token" => self.token.as_ref().map(|_| "(not shown)".to_owned()).unwrap_or_default(),
+            "ca" => self.ca.as_ref().map(|path| path.display().to_string()).unwrap_or_default(),
+            "listen" => self.listen.clone(),
+            "certs" => self.certs.display().to_string(),
+            "token_file" => self.token_file.display().to_string(),
+            "raw_roots" => self.raw_roots.join(", "),
             _ => String::new(),
         }
     }
@@ -321,6 +395,7 @@ fn flag_layer(flags: &Flags) -> Layer {
         ("threads", flags.threads.clone()),
         ("spill_dir", spill_dir),
         ("log", flags.log.clone()),
+        ("scheduler", flags.scheduler.clone()),
     ];
     let values = given.into_iter().filter_map(|(key, value)| Some((key.to_owned(), Value::from(value?)))).collect();
     Layer { name: FLAGS, values }

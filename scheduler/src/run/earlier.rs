@@ -6,7 +6,7 @@
 //! Invariant: a run freezes only after every lower number of its job is terminal. A run without a slot has no number
 //! yet and will get a higher one, for all lower ones are taken.
 
-use lakewright_error::{Error, ErrorKind, Result};
+use lakewright_error::Result;
 use lakewright_lake::{
     layout,
     state::{Active, Done, Spec, list_names, read_object},
@@ -39,9 +39,22 @@ pub(crate) async fn finish_earlier(
 ) -> Result<()> {
     for earlier in unfinished_before(site, &run.spec.job, run.sequence, Some(&run.run_id)).await? {
         let run_id = earlier.run_id.clone();
-        finish(site, heart, earlier, cancel, events).await.map_err(|error| error.with("run", run_id))?;
+        // Nobody has cancelled the earlier run: if the later one is cancelled meanwhile, it is left where it is.
+        let watch = Watch { leave: cancel, cancel: &CancellationToken::new(), events };
+        finish(site, heart, earlier, watch).await.map_err(|error| error.with("run", run_id))?;
     }
     Ok(())
+}
+
+/// Who waits for the end of a run, and what stops the waiting or the run.
+#[derive(Clone, Copy)]
+pub(crate) struct Watch<'a> {
+    /// Whoever waits goes away; the run stays as it is.
+    pub(crate) leave: &'a CancellationToken,
+    /// The run itself is cancelled.
+    pub(crate) cancel: &'a CancellationToken,
+    /// Where the run's events go.
+    pub(crate) events: Events<'a>,
 }
 
 /// The unfinished runs of a job with numbers below `sequence`, in order, without the run `own`, whose number is known.
@@ -51,26 +64,33 @@ pub(crate) async fn unfinished_before(
     sequence: u64,
     own: Option<&str>,
 ) -> Result<Vec<Accepted>> {
+    let mut runs = unfinished(site, Some(job), own).await?;
+    runs.retain(|run| run.sequence < sequence);
+    Ok(runs)
+}
+
+/// The unfinished runs of one job or of all, in order, without the run `own`.
+pub(crate) async fn unfinished(site: &Site, job: Option<&str>, own: Option<&str>) -> Result<Vec<Accepted>> {
     let mut runs = Vec::new();
     let run_ids = retrying(|| list_names(&site.lake, layout::ACTIVE_DIR)).await?;
     for run_id in run_ids.into_iter().filter(|run_id| Some(run_id.as_str()) != own) {
         let key = layout::active(&run_id);
         // Markers go away while they are being looked at.
         let Some(marker) = retrying(|| read_object::<Active>(&site.lake, &key)).await? else { continue };
-        if marker.job != job {
-            continue;
-        }
-        let Some(number) = find_slot(&site.lake, job, &run_id, marker.first_sequence).await? else { continue };
-        if number < sequence {
-            let key = layout::spec(&run_id);
-            let spec = retrying(|| read_object::<Spec>(&site.lake, &key))
-                .await?
-                .ok_or_else(|| Error::new(ErrorKind::Corrupt, "an accepted run has no spec").with("object", &key))?;
-            runs.push(Accepted { run_id, sequence: number, spec, repeated: true });
+        if job.is_none_or(|job| marker.job == job) {
+            runs.extend(find_accepted(site, &run_id).await?);
         }
     }
     runs.sort_by_key(|run| run.sequence);
     Ok(runs)
+}
+
+/// Reads an accepted run; `None` if no run of this id was accepted.
+pub(crate) async fn find_accepted(site: &Site, run_id: &str) -> Result<Option<Accepted>> {
+    let key = layout::spec(run_id);
+    let Some(spec) = retrying(|| read_object::<Spec>(&site.lake, &key)).await? else { return Ok(None) };
+    let sequence = find_slot(&site.lake, &spec.job, run_id, spec.first_sequence).await?;
+    Ok(sequence.map(|sequence| Accepted { run_id: run_id.to_owned(), sequence, spec, repeated: true }))
 }
 
 /// Waits for the run while somebody seems to drive it, and drives it when nobody does.
@@ -79,13 +99,7 @@ pub(crate) async fn unfinished_before(
 ///
 /// # Errors
 /// As [`finish_earlier`].
-pub(crate) async fn finish(
-    site: &Site,
-    heart: &mut Heart,
-    run: Accepted,
-    cancel: &CancellationToken,
-    events: Events<'_>,
-) -> Result<Ended> {
+pub(crate) async fn finish(site: &Site, heart: &mut Heart, run: Accepted, watch: Watch<'_>) -> Result<Ended> {
     let mut observer = Observer::new(site.pace.silence_max);
     let mut told = false;
     loop {
@@ -99,32 +113,30 @@ pub(crate) async fn finish(
         }
         if !told {
             tracing::info!(earlier = run.run_id, "run waits for an earlier one");
-            events(RunEvent::Waiting { run_id: run.run_id.clone() });
+            (watch.events)(RunEvent::Waiting { run_id: run.run_id.clone() });
             told = true;
         }
         tokio::select! {
-            () = cancel.cancelled() => return Err(cancelled()),
+            () = watch.leave.cancelled() => return Err(cancelled()),
             () = tokio::time::sleep(site.pace.wait_poll) => {}
         }
     }
     tracing::info!(earlier = run.run_id, "run resumes an earlier one");
-    events(RunEvent::Resuming { run_id: run.run_id.clone() });
+    (watch.events)(RunEvent::Resuming { run_id: run.run_id.clone() });
     heart.drives(&run.run_id).await;
     let run_id = run.run_id.clone();
     let result = tokio::select! {
         biased;
-        () = cancel.cancelled() => Err(cancelled()),
-        result = resume(site, run) => result,
+        () = watch.leave.cancelled() => Err(cancelled()),
+        result = resume(site, run, watch) => result,
     };
     heart.leaves(&run_id).await;
     result
 }
 
-/// Drives a run from what it left, to its end. Nobody has cancelled this run: if the later one is cancelled meanwhile,
-/// it is left where it is.
-async fn resume(site: &Site, run: Accepted) -> Result<Ended> {
-    let nobody = |_event: RunEvent| {};
-    let mut driver = Driver::new(site, run, None, CancellationToken::new(), &nobody);
+/// Drives a run from what it left, to its end.
+async fn resume(site: &Site, run: Accepted, watch: Watch<'_>) -> Result<Ended> {
+    let mut driver = Driver::new(site, run, None, watch.cancel.clone(), watch.events);
     driver.load().await?;
     driver.drive().await
 }

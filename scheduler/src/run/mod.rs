@@ -19,25 +19,32 @@ mod steps;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use lakewright_compiler::{Job, JobFolder, compile_job, select_models};
+use lakewright_compiler::{Diagnostics, Job, JobFolder, compile_job, select_models};
 use lakewright_engine::Engine;
-use lakewright_error::Result;
-use lakewright_lake::Prefix;
+use lakewright_error::{Error, ErrorKind, Result};
+use lakewright_lake::{
+    Prefix, layout,
+    state::{AbortReason, Format, Outcome, Spec, Verdict, open_lake, read_object},
+};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
+use uuid::Uuid;
 
 pub use self::inputs::raw_scan;
 use self::{
-    accept::{Named, accept, ensure_lake, name_run},
+    accept::{Accepted, accept, ensure_lake, name_run},
     drive::{Driver, Events},
-    earlier::{finish, finish_earlier},
+    earlier::{Watch, find_accepted, finish, finish_earlier, unfinished},
     failure::error_of,
     heartbeat::Heart,
-    site::{Pace, Site},
+    race::{Race, create},
+    site::{Pace, Site, folder_of},
 };
-pub(crate) use self::{race::retrying, rejects::REJECTS_KIND};
-use crate::{Backend, Clock, RunEvent, RunSummary, SystemClock, event::run_summary};
+pub(crate) use self::{failure::error_of as abort_error, race::retrying, rejects::REJECTS_KIND};
+use crate::{
+    Backend, Clock, ExecutorInfo, RunEvent, RunState, RunSummary, SystemClock, event::run_summary, record::read_run,
+};
 
 /// Choices of one run that change what it does, not what a table means.
 #[derive(Clone, Debug, Default)]
@@ -129,47 +136,236 @@ impl Scheduler {
         cancel: CancellationToken,
         events: &(dyn Fn(RunEvent) + Send + Sync),
     ) -> Result<RunSummary> {
+        let run = self.accept(request).await?;
+        self.drive(run, cancel, &CancellationToken::new(), events).await
+    }
+
+    /// Accepts a run without driving it.
+    ///
+    /// # Errors
+    /// As [`Self::run`], for what is known before the first step.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves it open whether the run was accepted; with an idempotency key, ask again.
+    pub async fn accept(&self, request: RunRequest) -> Result<AcceptedRun> {
         let job = self.site.compile(&request.folder, &request.params)?;
+        self.accept_compiled(request, job).await
+    }
+
+    /// Compiles the job of a request.
+    ///
+    /// # Errors
+    /// Every finding of its files, if at least one is an error.
+    pub(crate) fn compile(&self, request: &RunRequest) -> Result<Job, Diagnostics> {
+        (self.site.compile)(&request.folder, &request.params)
+    }
+
+    /// Accepts a run of a job that has been compiled.
+    ///
+    /// # Errors
+    /// As [`Self::accept`].
+    pub(crate) async fn accept_compiled(&self, request: RunRequest, job: Job) -> Result<AcceptedRun> {
         select_models(&job, &request.options.select, &request.options.exclude)?;
         (self.site.open_raw)(&request.raw)?;
         ensure_lake(&self.site).await?;
-        let mut heart = Heart::new(&self.site.lake, self.site.pace.beat);
-        let run = Submission { site: &self.site, request, job, cancel, events };
-        let result = Box::pin(run.drive(&mut heart)).await;
+        let mut heart = self.heart();
+        let named = name_run(&self.site, &mut heart, &job.name, &request).await;
+        let accepted = match named {
+            Ok(named) => accept(&self.site, &job.name, &request, named).await,
+            Err(error) => Err(error),
+        };
+        match accepted {
+            Ok(run) => {
+                tracing::info!(run_id = run.run_id, sequence = run.sequence, repeated = run.repeated, "run accepted");
+                Ok(AcceptedRun { run, job: Some(job), heart })
+            }
+            Err(error) => {
+                heart.stop().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Drives an accepted run, and every unfinished earlier run of the job before it, to the end.
+    ///
+    /// When `leave` fires, the driver stops where it is, and the next one goes on from there.
+    ///
+    /// # Errors
+    /// As [`Self::run`]; [`ErrorKind::Unavailable`](lakewright_error::ErrorKind::Unavailable) also if `leave` fired.
+    ///
+    /// # Cancel safety
+    /// Dropping the future is a crash: the next driver resumes.
+    pub async fn drive(
+        &self,
+        run: AcceptedRun,
+        cancel: CancellationToken,
+        leave: &CancellationToken,
+        events: &(dyn Fn(RunEvent) + Send + Sync),
+    ) -> Result<RunSummary> {
+        let AcceptedRun { run, job, mut heart } = run;
+        let span = tracing::info_span!("run", run_id = run.run_id, job = run.spec.job);
+        let drive = Drive { site: &self.site, job, cancel, events };
+        let ended = tokio::select! {
+            biased;
+            () = leave.cancelled() => Err(Error::new(ErrorKind::Unavailable, "the scheduler is stopping")
+                .with("run", &run.run_id)
+                .with_hint("the run goes on when a scheduler starts again")),
+            ended = Box::pin(drive.run(&mut heart, run.clone()).instrument(span)) => ended,
+        };
         heart.stop().await;
-        result
+        ended
+    }
+
+    /// Every unfinished run of the lake, in the order in which they have to be driven.
+    ///
+    /// # Errors
+    /// As reading state objects.
+    pub async fn unfinished(&self) -> Result<Vec<AcceptedRun>> {
+        if open_lake(&self.site.lake).await?.is_none() {
+            return Ok(Vec::new());
+        }
+        let runs = unfinished(&self.site, None, None).await?;
+        Ok(runs.into_iter().map(|run| AcceptedRun { run, job: None, heart: self.heart() }).collect())
+    }
+
+    /// One accepted run, to be driven from what it left; `None` if it was not accepted.
+    ///
+    /// # Errors
+    /// As reading state objects.
+    pub async fn find(&self, run_id: &str) -> Result<Option<AcceptedRun>> {
+        let run = find_accepted(&self.site, run_id).await?;
+        Ok(run.map(|run| AcceptedRun { run, job: None, heart: self.heart() }))
+    }
+
+    /// Decides that a run is cancelled, whoever drives it; its driver finds out within seconds.
+    ///
+    /// # Errors
+    /// - [`ErrorKind::Conflict`](lakewright_error::ErrorKind::Conflict): the run publishes already, or has ended.
+    /// - As reading and creating state objects.
+    pub async fn cancel(&self, run_id: &str, principal: &str) -> Result<()> {
+        let reason = AbortReason {
+            cancelled: true,
+            message: match principal {
+                "" => "the run was cancelled".to_owned(),
+                principal => format!("the run was cancelled by {principal}"),
+            },
+            kind: "cancelled".to_owned(),
+            hint: Some("lakewright retry runs it again, with the steps that it has written".to_owned()),
+            step: None,
+        };
+        let outcome = Outcome {
+            format: Format,
+            nonce: Uuid::new_v4().to_string(),
+            decided_us: self.site.clock.now_us(),
+            verdict: Verdict::Abort(reason),
+        };
+        let refused = |message| Err(Error::new(ErrorKind::Conflict, message).with("run", run_id));
+        match create(&self.site.lake, &layout::outcome(run_id), &outcome).await? {
+            Race::Won => Ok(()),
+            Race::Lost(Outcome { verdict: Verdict::Abort(reason), .. }) if reason.cancelled => Ok(()),
+            Race::Lost(Outcome { verdict: Verdict::Abort(_), .. }) => refused("the run has failed already"),
+            Race::Lost(_) => refused("it is too late to cancel: the run publishes, or has published"),
+        }
+    }
+
+    /// The request that tries a failed or cancelled run again, with its files, parameters and choices.
+    ///
+    /// # Errors
+    /// - [`ErrorKind::NotFound`](lakewright_error::ErrorKind::NotFound): there is no such run.
+    /// - [`ErrorKind::Conflict`](lakewright_error::ErrorKind::Conflict): it is not one that has failed or was cancelled.
+    pub async fn retry_request(&self, run_id: &str) -> Result<RunRequest> {
+        let record = read_run(&self.site.lake, run_id).await?;
+        let key = layout::spec(&record.run_id);
+        let spec: Option<Spec> = retrying(|| read_object(&self.site.lake, &key)).await?;
+        let Some(spec) = spec.filter(|_| matches!(record.state, RunState::Failed | RunState::Cancelled)) else {
+            return Err(Error::new(ErrorKind::Conflict, "only a run that failed or was cancelled can be tried again")
+                .with("run", &record.run_id)
+                .with("state", format!("{:?}", record.state).to_lowercase())
+                .with_hint("lakewright submit starts a new run"));
+        };
+        Ok(RunRequest {
+            folder: folder_of(&spec),
+            params: spec.params.clone(),
+            raw: spec.raw.clone(),
+            options: site::options_of(&spec),
+            retries: Some(record.run_id),
+            ..RunRequest::default()
+        })
+    }
+
+    /// Who executes steps at this moment.
+    ///
+    /// # Errors
+    /// As [`Backend::executors`].
+    pub async fn executors(&self) -> Result<Vec<ExecutorInfo>> {
+        self.site.backend.executors().await
+    }
+
+    fn heart(&self) -> Heart {
+        Heart::new(&self.site.lake, self.site.pace.beat)
     }
 }
 
-/// A request on its way to its end.
-struct Submission<'a> {
+/// A run that has its number, and that somebody has to drive. Dropping it is a crash: the next driver resumes.
+#[derive(Debug)]
+pub struct AcceptedRun {
+    run: Accepted,
+    /// Compiled already, for a run that this process has accepted.
+    job: Option<Job>,
+    heart: Heart,
+}
+
+impl AcceptedRun {
+    /// The run.
+    pub fn run_id(&self) -> &str {
+        &self.run.run_id
+    }
+
+    /// Its job.
+    pub fn job(&self) -> &str {
+        &self.run.spec.job
+    }
+
+    /// Its number in its job.
+    pub fn sequence(&self) -> u64 {
+        self.run.sequence
+    }
+
+    /// Leaves the run to whoever drives it already.
+    pub async fn release(self) {
+        self.heart.stop().await;
+    }
+
+    /// Whether an earlier request with the same key has made it.
+    pub fn is_repeated(&self) -> bool {
+        self.run.repeated
+    }
+}
+
+/// A run on its way to its end.
+struct Drive<'a> {
     site: &'a Site,
-    request: RunRequest,
-    job: Job,
+    job: Option<Job>,
     cancel: CancellationToken,
     events: Events<'a>,
 }
 
-impl Submission<'_> {
-    async fn drive(self, heart: &mut Heart) -> Result<RunSummary> {
-        let named = name_run(self.site, heart, &self.job.name, &self.request).await?;
-        let span = tracing::info_span!("run", run_id = named.run_id, job = self.job.name);
-        self.drive_named(heart, named).instrument(span).await
-    }
-
-    async fn drive_named(self, heart: &mut Heart, named: Named) -> Result<RunSummary> {
-        let Self { site, request, job, cancel, events } = self;
+impl Drive<'_> {
+    async fn run(self, heart: &mut Heart, run: Accepted) -> Result<RunSummary> {
+        let Self { site, job, cancel, events } = self;
         let started = Instant::now();
-        let run = accept(site, &job.name, &request, named).await?;
-        tracing::info!(sequence = run.sequence, repeated = run.repeated, "run accepted");
         events(RunEvent::Accepted { run_id: run.run_id.clone(), sequence: run.sequence });
         let run_id = run.run_id.clone();
         let earlier = finish_earlier(site, heart, &run, &cancel, events).await;
         let ended = if run.repeated {
-            earlier?;
-            finish(site, heart, run, &cancel, events).await?
+            match earlier {
+                Err(error) if error.kind() != ErrorKind::Cancelled => return Err(error),
+                _ => {}
+            }
+            let watch = Watch { leave: &CancellationToken::new(), cancel: &cancel, events };
+            finish(site, heart, run, watch).await?
         } else {
-            let mut driver = Driver::new(site, run, Some(job), cancel, events);
+            let mut driver = Driver::new(site, run, job, cancel, events);
             if let Err(error) = earlier {
                 driver.stop(error);
             }

@@ -42,6 +42,8 @@ fn cli_page() -> String {
     let mut page = String::from(PREFACE);
     for command in root.get_subcommands_mut().filter(|command| !command.is_hide_set() && command.get_name() != "help") {
         let name = command.get_name().to_owned();
+        let nested: Vec<clap::Command> =
+            command.get_subcommands().filter(|n| n.get_name() != "help").cloned().collect();
         // The settings of every command have a page of their own.
         let own = command.clone().mut_args(|argument| {
             let shared = argument.is_global_set();
@@ -49,6 +51,12 @@ fn cli_page() -> String {
         });
         let help = own.term_width(100).render_long_help().to_string();
         page.push_str(&format!("\n## {name}\n\n```text\n{}\n```\n", trim_lines(&help)));
+        for inner in nested {
+            let title = format!("{name} {}", inner.get_name());
+            let own = inner.mut_args(|argument| if argument.is_global_set() { argument.hide(true) } else { argument });
+            let help = own.term_width(100).render_long_help().to_string();
+            page.push_str(&format!("\n### {title}\n\n```text\n{}\n```\n", trim_lines(&help)));
+        }
     }
     page
 }

@@ -9,7 +9,8 @@ use std::{
 };
 
 use lakewright_compiler::select_models;
-use lakewright_scheduler::{EmbeddedBackend, LakeCatalog, RunEvent, RunRequest, RunSummary, Scheduler};
+use lakewright_lake::Prefix;
+use lakewright_scheduler::{EmbeddedBackend, LakeTable, RunEvent, RunRequest, RunSummary, Scheduler};
 use tokio_util::sync::CancellationToken;
 
 use super::plan::run_options;
@@ -49,9 +50,20 @@ pub(super) async fn run(invocation: &Invocation, arguments: &RunArgs) -> Outcome
         options,
         ..RunRequest::default()
     };
-    let (summary, interrupted) = drive(&scheduler, request, output).await?;
-    let catalog = open_catalog(&lake).await.map_err(Failure::job)?;
-    report(&compiled.job.name, &summary, &catalog, output)?;
+    run_here(&scheduler, request, &compiled.job.name, &lake, output).await
+}
+
+/// Runs a request in this process to its end and tells what came out.
+pub(super) async fn run_here(
+    scheduler: &Scheduler,
+    request: RunRequest,
+    job: &str,
+    lake: &Prefix,
+    output: Output,
+) -> Outcome {
+    let (summary, interrupted) = drive(scheduler, request, output).await?;
+    let catalog = open_catalog(lake).await.map_err(Failure::job)?;
+    report(job, &summary, &catalog.tables, output)?;
     if interrupted {
         output.note("interrupted when the outcome was decided: everything was published");
         return Err(Failure::Told(INTERRUPTED));
@@ -92,15 +104,16 @@ async fn drive(scheduler: &Scheduler, request: RunRequest, output: Output) -> Ou
     ended.map(|summary| (summary, interrupted)).map_err(|error| Failure::Error(error, stage))
 }
 
-fn report(job: &str, summary: &RunSummary, catalog: &LakeCatalog, output: Output) -> Outcome {
+/// Tells what a run has published.
+pub(super) fn report(job: &str, summary: &RunSummary, tables: &[LakeTable], output: Output) -> Outcome {
     if output.json {
-        let places = catalog.tables.iter().filter(|table| table.job == job && table.view.is_none());
+        let places = tables.iter().filter(|table| table.job == job && table.view.is_none());
         let places: BTreeMap<String, String> =
             places.map(|table| (table.name.to_string(), table.location.clone())).collect();
         return output.document(&RunDocument::new(job, summary, places));
     }
     output.result(&run_text(summary, output.width, output.style))?;
-    let places = places_text(catalog, job, output.style);
+    let places = places_text(tables, job, output.style);
     if output.quiet || places.is_empty() {
         return Ok(());
     }

@@ -9,7 +9,8 @@ use lakewright_compiler::{Diagnostic, Job, Severity};
 use lakewright_error::ErrorKind;
 use lakewright_lake::state::{RejectRow, SourceRead};
 use lakewright_scheduler::{
-    LakeCatalog, LakeTable, RunPlan, RunRecord, RunState, RunSummary, SourceRejects, StepAction, StepSummary,
+    ExecutorInfo, LakeCatalog, LakeTable, RunPlan, RunRecord, RunState, RunSummary, SourceRejects, StepAction,
+    StepSummary, service::Token,
 };
 use serde::Serialize;
 
@@ -323,19 +324,121 @@ impl RunRecordDocument {
     /// The document of a run.
     pub(crate) fn new(record: &RunRecord) -> Self {
         let summary = record.summary.as_ref();
-        let accepted = chrono::DateTime::from_timestamp_micros(record.accepted_us);
         Self {
             run_id: record.run_id.clone(),
             job: record.job.clone(),
             sequence: record.sequence,
             state: record.state,
-            accepted: accepted.map(|time| time.to_rfc3339_opts(chrono::SecondsFormat::Micros, true)),
+            accepted: rfc3339(record.accepted_us),
             failure: record.failure.clone(),
             release: summary.and_then(|summary| summary.release),
             duration_s: summary.map(|summary| summary.duration.as_secs_f64()),
             steps: summary.iter().flat_map(|summary| &summary.steps).map(FinishedStep::new).collect(),
             sources: summary.iter().flat_map(|summary| &summary.reads).map(ReadDocument::new).collect(),
         }
+    }
+}
+
+fn rfc3339(microseconds: i64) -> Option<String> {
+    let time = chrono::DateTime::from_timestamp_micros(microseconds);
+    time.map(|time| time.to_rfc3339_opts(chrono::SecondsFormat::Micros, true))
+}
+
+/// `submit --detach`, `retry --detach`
+#[derive(Debug, Serialize)]
+pub(crate) struct SubmittedDocument {
+    pub(crate) run_id: String,
+    sequence: u64,
+    repeated: bool,
+}
+
+impl SubmittedDocument {
+    /// The document of a run that a scheduler has accepted.
+    pub(crate) fn new(run_id: String, sequence: u64, repeated: bool) -> Self {
+        Self { run_id, sequence, repeated }
+    }
+}
+
+/// `cancel`
+#[derive(Debug, Serialize)]
+pub(crate) struct CancelledDocument {
+    pub(crate) run_id: String,
+}
+
+/// `executors`
+#[derive(Debug, Serialize)]
+pub(crate) struct ExecutorsDocument {
+    executors: Vec<ExecutorDocument>,
+}
+
+#[derive(Debug, Serialize)]
+struct ExecutorDocument {
+    id: String,
+    host: String,
+    slots: u32,
+    slots_free: Option<u32>,
+    seen: Option<String>,
+}
+
+impl ExecutorsDocument {
+    /// The document of who executes steps.
+    pub(crate) fn new(executors: &[ExecutorInfo]) -> Self {
+        let executor = |executor: &ExecutorInfo| ExecutorDocument {
+            id: executor.id.clone(),
+            host: executor.host.clone(),
+            slots: executor.slots,
+            slots_free: executor.slots_free,
+            seen: executor.seen_us.and_then(rfc3339),
+        };
+        Self { executors: executors.iter().map(executor).collect() }
+    }
+}
+
+/// `certs`
+#[derive(Debug, Serialize)]
+pub(crate) struct CertsDocument {
+    pub(crate) folder: String,
+    pub(crate) ca: String,
+    pub(crate) hosts: Vec<String>,
+}
+
+/// `token create`
+#[derive(Debug, Serialize)]
+pub(crate) struct CreatedTokenDocument {
+    name: String,
+    token: String,
+    expires: Option<String>,
+}
+
+impl CreatedTokenDocument {
+    /// The document of a new token.
+    pub(crate) fn new(name: &str, token: String, expires_us: Option<i64>) -> Self {
+        Self { name: name.to_owned(), token, expires: expires_us.and_then(rfc3339) }
+    }
+}
+
+/// `token list`
+#[derive(Debug, Serialize)]
+pub(crate) struct TokensDocument {
+    tokens: Vec<TokenDocument>,
+}
+
+#[derive(Debug, Serialize)]
+struct TokenDocument {
+    name: String,
+    created: Option<String>,
+    expires: Option<String>,
+}
+
+impl TokensDocument {
+    /// The document of a scheduler's tokens.
+    pub(crate) fn new(tokens: &[Token]) -> Self {
+        let token = |token: &Token| TokenDocument {
+            name: token.name.clone(),
+            created: rfc3339(token.created_us),
+            expires: token.expires_us.and_then(rfc3339),
+        };
+        Self { tokens: tokens.iter().map(token).collect() }
     }
 }
 

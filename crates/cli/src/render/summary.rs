@@ -2,7 +2,10 @@
 //!
 //! Data flow: values of the scheduler -> **text** -> [`super::Output`]. Pure.
 
-use lakewright_scheduler::{LakeCatalog, RunPlan, RunRecord, RunState, RunSummary, StepAction, StepSummary, StepWork};
+use lakewright_scheduler::{
+    ExecutorInfo, LakeCatalog, LakeTable, RunPlan, RunRecord, RunState, RunSummary, StepAction, StepSummary, StepWork,
+    service::Token,
+};
 
 use super::{
     Style,
@@ -110,8 +113,8 @@ pub(crate) fn run_text(summary: &RunSummary, width: usize, style: Style) -> Stri
 }
 
 /// Renders where the tables are, and a line to paste into another engine.
-pub(crate) fn places_text(catalog: &LakeCatalog, job: &str, style: Style) -> String {
-    let stored: Vec<_> = catalog.tables.iter().filter(|table| table.job == job && table.view.is_none()).collect();
+pub(crate) fn places_text(tables: &[LakeTable], job: &str, style: Style) -> String {
+    let stored: Vec<_> = tables.iter().filter(|table| table.job == job && table.view.is_none()).collect();
     let width = stored.iter().map(|table| table.name.to_string().len()).max().unwrap_or(0);
     let mut text = String::new();
     for table in &stored {
@@ -215,6 +218,36 @@ pub(crate) fn run_record_text(run: &RunRecord, width: usize, style: Style) -> St
         text.push_str(&reads_text(&summary.reads, width, style));
     }
     text
+}
+
+/// Renders who executes steps.
+pub(crate) fn executors_text(executors: &[ExecutorInfo], width: usize, style: Style) -> String {
+    let mut grid =
+        Grid::new([("executor", Left), ("host", Left), ("slots", Right), ("free", Right), ("last seen", Left)]);
+    for executor in executors {
+        grid.push(vec![
+            printable(&executor.id),
+            printable(&executor.host),
+            executor.slots.to_string(),
+            executor.slots_free.map(|free| free.to_string()).unwrap_or_default(),
+            executor.seen_us.map_or_else(|| "the scheduler's own process".to_owned(), instant),
+        ]);
+    }
+    grid.render(width, style).0
+}
+
+/// Renders the tokens of a scheduler.
+pub(crate) fn tokens_text(tokens: &[Token], now_us: i64, width: usize, style: Style) -> String {
+    let mut grid = Grid::new([("name", Left), ("made", Left), ("expires", Left)]);
+    for token in tokens {
+        let expires = match token.expires_us {
+            None => "never".to_owned(),
+            Some(expires_us) if expires_us <= now_us => format!("{} (expired)", instant(expires_us)),
+            Some(expires_us) => instant(expires_us),
+        };
+        grid.push(vec![printable(&token.name), instant(token.created_us), expires]);
+    }
+    grid.render(width, style).0
 }
 
 #[cfg(test)]

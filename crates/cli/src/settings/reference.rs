@@ -14,7 +14,7 @@ pub(crate) struct Definition {
 }
 
 /// All settings.
-pub(crate) const DEFINITIONS: [Definition; 11] = [
+pub(crate) const DEFINITIONS: [Definition; 18] = [
     Definition {
         key: "lake",
         flag: Some("--lake"),
@@ -81,6 +81,50 @@ pub(crate) const DEFINITIONS: [Definition; 11] = [
         flag: Some("--log"),
         default: "`warn`",
         meaning: "What is logged to stderr: `error`, `warn`, `info`, `debug`, `trace`, or `target=level` pairs.",
+    },
+    Definition {
+        key: "scheduler",
+        flag: Some("--scheduler"),
+        default: "none: commands work on the lake itself",
+        meaning: "The scheduler that `submit`, `runs`, `show`, `watch`, `cancel`, `retry` and `executors` talk to: \
+                  `https://host:50040`; `http://` on this machine only.",
+    },
+    Definition {
+        key: "token",
+        flag: None,
+        default: "none",
+        meaning: "The token that is shown to the scheduler. Better in the environment than in a file that is shared.",
+    },
+    Definition {
+        key: "ca",
+        flag: None,
+        default: "`ca.pem` in `certs`, if it is there",
+        meaning: "Certificates of the authority that has signed the scheduler's: the `ca.pem` of `lakewright certs`.",
+    },
+    Definition {
+        key: "listen",
+        flag: Some("--listen"),
+        default: "`127.0.0.1:50040`",
+        meaning: "Where `lakewright scheduler` listens.",
+    },
+    Definition {
+        key: "certs",
+        flag: None,
+        default: "`.lakewright/certs` in the project",
+        meaning: "Folder of a scheduler's `server.pem` and `server-key.pem`; `lakewright certs` fills it.",
+    },
+    Definition {
+        key: "token_file",
+        flag: None,
+        default: "`.lakewright/tokens.json` in the project",
+        meaning: "File of the hashes of the tokens that a scheduler lets in.",
+    },
+    Definition {
+        key: "raw_roots",
+        flag: None,
+        default: "the project's root",
+        meaning: "Where clients of a scheduler may let raw JSON be read, besides `raw`: a list of directories and \
+                  `s3://bucket/prefix`, or one text with commas. Everything below them is allowed, nothing else.",
     },
 ];
 

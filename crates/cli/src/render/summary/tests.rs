@@ -106,8 +106,8 @@ fn a_run_that_changed_nothing_says_so() {
 
 #[test]
 fn the_line_for_duckdb_quotes_the_path() {
-    insta::assert_snapshot!(places_text(&catalog(), "music", Style::default()));
-    assert_eq!(places_text(&catalog(), "films", Style::default()), "");
+    insta::assert_snapshot!(places_text(&catalog().tables, "music", Style::default()));
+    assert_eq!(places_text(&catalog().tables, "films", Style::default()), "");
 }
 
 #[test]

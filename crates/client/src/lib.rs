@@ -1,0 +1,151 @@
+//! A typed client of the job service.
+//!
+//! Data flow: a [`Target`] -> [`Client::connect`] -> one method a call -> messages of [`v1`], or an
+//! [`Error`](lakewright_error::Error) with the scheduler's kind, context and hint.
+//!
+//! Invariant: a token is sent over TLS, or over loopback, and nowhere else.
+//!
+//! `examples/submit.rs` submits a job and watches it to its end.
+
+mod connect;
+mod watch;
+
+use std::time::Duration;
+
+use lakewright_error::{ErrorKind, Result};
+use lakewright_proto::{MESSAGE_BYTES_MAX, status::error_in, v1::job_service_client::JobServiceClient};
+use tonic::{Request, Status, transport::Channel};
+use uuid::Uuid;
+
+pub use self::{connect::Target, watch::Watch};
+pub use lakewright_proto::v1;
+
+/// How long a call may take.
+const CALL_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Times that a call which may be repeated is tried.
+const TRIES_MAX: u32 = 4;
+
+/// Pause before the second try; it doubles with each further one.
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+
+/// A client of one scheduler; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Client {
+    service: JobServiceClient<Channel>,
+    authorization: Option<tonic::metadata::MetadataValue<tonic::metadata::Ascii>>,
+}
+
+/// Makes a method that may be repeated when no answer came.
+macro_rules! calls {
+    ($($(#[$doc:meta])* $name:ident($request:ident) -> $response:ident;)*) => {
+        impl Client {
+            $(
+                $(#[$doc])*
+                ///
+                /// # Errors
+                /// That of the scheduler; [`ErrorKind::Unavailable`] if it gives no answer, several times.
+                pub async fn $name(&self, request: v1::$request) -> Result<v1::$response> {
+                    let mut pause = FIRST_PAUSE;
+                    let mut tries = 1;
+                    loop {
+                        let answer = self.service.clone().$name(self.request(request.clone())).await;
+                        match answer.map_err(|status| error_of(&status)) {
+                            Ok(answer) => return Ok(answer.into_inner()),
+                            Err(error) if error.kind() == ErrorKind::Unavailable && tries < TRIES_MAX => {
+                                tokio::time::sleep(pause).await;
+                                pause *= 2;
+                                tries += 1;
+                            }
+                            Err(error) => return Err(error),
+                        }
+                    }
+                }
+            )*
+        }
+    };
+}
+
+calls! {
+    /// Reads one run, by its id or a unique beginning of it; by an empty id the newest.
+    get_run(GetRunRequest) -> GetRunResponse;
+    /// Lists runs, newest first.
+    list_runs(ListRunsRequest) -> ListRunsResponse;
+    /// Lists the tables of the newest release.
+    list_tables(ListTablesRequest) -> ListTablesResponse;
+    /// Reads one table of the newest release.
+    get_table(GetTableRequest) -> GetTableResponse;
+    /// Lists who executes steps.
+    list_executors(ListExecutorsRequest) -> ListExecutorsResponse;
+    /// Cancels a run that has not been decided yet; again, if it was.
+    cancel_run(CancelRunRequest) -> CancelRunResponse;
+    /// Submits a request that has an idempotency key; see [`Client::submit`].
+    submit_run(SubmitRunRequest) -> SubmitRunResponse;
+    /// Tries a run again by a request that has an idempotency key; see [`Client::retry`].
+    retry_run(RetryRunRequest) -> RetryRunResponse;
+}
+
+impl Client {
+    /// Connects to a scheduler.
+    ///
+    /// # Errors
+    /// - [`ErrorKind::Invalid`]: the address or the certificate of the authority cannot be used, or a token would be
+    ///   sent in plaintext beyond this machine.
+    /// - [`ErrorKind::Unavailable`]: nobody answers there, or the certificate is not one of the authority's.
+    pub async fn connect(target: &Target) -> Result<Self> {
+        let channel = connect::channel(target).await?;
+        let service = JobServiceClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
+        Ok(Self { service, authorization: target.authorization()? })
+    }
+
+    /// Submits a run. Without an idempotency key it gets one of its own, so that a lost answer leads to no second run.
+    ///
+    /// # Errors
+    /// As [`Client::submit_run`].
+    pub async fn submit(&self, mut request: v1::SubmitRunRequest) -> Result<v1::SubmitRunResponse> {
+        if request.idempotency_key.is_empty() {
+            request.idempotency_key = Uuid::new_v4().to_string();
+        }
+        self.submit_run(request).await
+    }
+
+    /// Tries a failed or cancelled run again, as a new run, with a key as [`Client::submit`].
+    ///
+    /// # Errors
+    /// As [`Client::retry_run`].
+    pub async fn retry(&self, run_id: &str) -> Result<v1::RetryRunResponse> {
+        let idempotency_key = Uuid::new_v4().to_string();
+        self.retry_run(v1::RetryRunRequest { run_id: run_id.to_owned(), idempotency_key }).await
+    }
+
+    /// Watches a run from its first event, through interruptions, to its end.
+    pub fn watch(&self, run_id: &str) -> Watch {
+        Watch::new(self.clone(), run_id.to_owned())
+    }
+
+    /// Makes a request that shows the token.
+    fn request<T>(&self, message: T) -> Request<T> {
+        let mut request = self.open_request(message);
+        request.set_timeout(CALL_TIMEOUT);
+        request
+    }
+
+    /// Makes a request that shows the token and has no deadline.
+    fn open_request<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        if let Some(authorization) = &self.authorization {
+            request.metadata_mut().insert("authorization", authorization.clone());
+        }
+        request
+    }
+}
+
+/// The error that a status stands for. A connection that broke has no kind of its own in gRPC.
+fn error_of(status: &Status) -> lakewright_error::Error {
+    let is_transport = std::error::Error::source(status).is_some_and(|source| source.is::<tonic::transport::Error>());
+    if is_transport {
+        return lakewright_error::Error::new(ErrorKind::Unavailable, "the connection to the scheduler broke")
+            .with_source(status.clone());
+    }
+    error_in(status)
+}

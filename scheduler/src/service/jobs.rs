@@ -1,0 +1,246 @@
+//! The methods of the job service.
+//!
+//! Invariant: a method judges its request wholly before it does anything, and answers errors by the contract's table.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use lakewright_compiler::{Diagnostics, Severity, TableName};
+use lakewright_error::{Error, ErrorKind, Result};
+use lakewright_lake::Prefix;
+use lakewright_proto::{
+    status::{code_of, detail_of, status_of, status_with},
+    v1::{self, job_service_server::JobService},
+};
+use tokio::sync::Semaphore;
+use tonic::{Request, Response, Status};
+
+use super::{
+    gate::Principal,
+    registry::{Registry, Submitted, failure_detail},
+    request::{self, RawRoots},
+    watch::{Events, Source, log_of, watch},
+    wire,
+};
+use crate::{LakeCatalog, RunOptions, RunRecord, RunRequest, record::page_runs};
+
+/// Runs of a page, unless told, and at most.
+const PAGE_SIZES: (u32, u32) = (20, 1_000);
+
+/// Jobs compiled at once: compiling is all work and no waiting.
+static COMPILING: Semaphore = Semaphore::const_new(2);
+
+/// Watchers at once.
+static WATCHING: std::sync::LazyLock<Arc<Semaphore>> = std::sync::LazyLock::new(|| Arc::new(Semaphore::new(1_024)));
+
+/// The service.
+#[derive(Clone, Debug)]
+pub(super) struct Jobs {
+    pub(super) registry: Arc<Registry>,
+    pub(super) lake: Prefix,
+    pub(super) raw_roots: Arc<RawRoots>,
+}
+
+type Answer<T> = Result<Response<T>, Status>;
+
+fn answer<T>(result: Result<T>) -> Answer<T> {
+    result.map(Response::new).map_err(|error| status_of(&error))
+}
+
+fn principal<T>(request: &Request<T>) -> String {
+    request.extensions().get::<Principal>().map(|Principal(name)| name.clone()).unwrap_or_default()
+}
+
+#[tonic::async_trait]
+impl JobService for Jobs {
+    type WatchRunStream = Events;
+
+    async fn submit_run(&self, request: Request<v1::SubmitRunRequest>) -> Answer<v1::SubmitRunResponse> {
+        let principal = principal(&request);
+        let request = read_request(request.into_inner(), principal).map_err(|error| status_of(&error))?;
+        let Submitted { run_id, sequence, repeated } = self.submit(request).await?;
+        Ok(Response::new(v1::SubmitRunResponse { run_id, sequence, repeated }))
+    }
+
+    async fn get_run(&self, request: Request<v1::GetRunRequest>) -> Answer<v1::GetRunResponse> {
+        let found = self.record(&request.into_inner().run_id).await;
+        answer(found.map(|record| v1::GetRunResponse { run: Some(wire::run(&record)) }))
+    }
+
+    async fn list_runs(&self, request: Request<v1::ListRunsRequest>) -> Answer<v1::ListRunsResponse> {
+        answer(self.list(request.into_inner()).await)
+    }
+
+    async fn watch_run(&self, request: Request<v1::WatchRunRequest>) -> Answer<Events> {
+        let request = request.into_inner();
+        let place = Arc::clone(&WATCHING).try_acquire_owned().map_err(|_| {
+            status_of(&Error::new(ErrorKind::Exhausted, "there are too many watchers").with_hint("try again later"))
+        })?;
+        let source = self.source(&request.run_id).await.map_err(|error| status_of(&error))?;
+        Ok(Response::new(watch(source, &request, self.registry.stop.clone(), place)))
+    }
+
+    async fn cancel_run(&self, request: Request<v1::CancelRunRequest>) -> Answer<v1::CancelRunResponse> {
+        let principal = principal(&request);
+        answer(self.cancel(&request.into_inner().run_id, &principal).await)
+    }
+
+    async fn retry_run(&self, request: Request<v1::RetryRunRequest>) -> Answer<v1::RetryRunResponse> {
+        let principal = principal(&request);
+        let v1::RetryRunRequest { run_id, idempotency_key } = request.into_inner();
+        let key = request::idempotency_key(idempotency_key).map_err(|error| status_of(&error))?;
+        let retried = self.registry.scheduler.retry_request(&run_id).await.map_err(|error| status_of(&error))?;
+        let request = RunRequest { principal, idempotency_key: key, ..retried };
+        let Submitted { run_id, sequence, repeated } = self.submit(request).await?;
+        Ok(Response::new(v1::RetryRunResponse { run_id, sequence, repeated }))
+    }
+
+    async fn list_tables(&self, _request: Request<v1::ListTablesRequest>) -> Answer<v1::ListTablesResponse> {
+        answer(self.catalog().await.map(|catalog| v1::ListTablesResponse {
+            release: catalog.release,
+            tables: catalog.tables.iter().map(wire::table).collect(),
+        }))
+    }
+
+    async fn get_table(&self, request: Request<v1::GetTableRequest>) -> Answer<v1::GetTableResponse> {
+        answer(self.table(&request.into_inner().name).await)
+    }
+
+    async fn list_executors(&self, _request: Request<v1::ListExecutorsRequest>) -> Answer<v1::ListExecutorsResponse> {
+        let executors = self.registry.scheduler.executors().await;
+        let message = |executors: Vec<_>| executors.iter().map(wire::executor).collect();
+        answer(executors.map(|executors| v1::ListExecutorsResponse { executors: message(executors) }))
+    }
+}
+
+fn read_request(request: v1::SubmitRunRequest, principal: String) -> Result<RunRequest> {
+    let v1::SubmitRunRequest { files, params, raw, options, idempotency_key } = request;
+    let folder = request::job_folder(files)?;
+    let options = options.unwrap_or_default();
+    let params: BTreeMap<String, String> = params.into_iter().collect();
+    request::check_sizes(&params, &[&options.select, &options.exclude], &[&raw])?;
+    Ok(RunRequest {
+        folder,
+        params,
+        raw,
+        options: RunOptions {
+            full_refresh: options.full_refresh,
+            accept_losses: options.accept_losses,
+            select: options.select,
+            exclude: options.exclude,
+        },
+        principal,
+        idempotency_key: request::idempotency_key(idempotency_key)?,
+        retries: None,
+    })
+}
+
+impl Jobs {
+    /// Compiles a request's job, finds its raw prefix, and submits it.
+    async fn submit(&self, request: RunRequest) -> Result<Submitted, Status> {
+        let internal = |message| status_of(&Error::new(ErrorKind::Internal, message));
+        let place = COMPILING.acquire().await.map_err(|_| internal("compiling has ended"))?;
+        let scheduler = self.registry.scheduler.clone();
+        let compiling = tokio::task::spawn_blocking(move || {
+            let compiled = scheduler.compile(&request);
+            (request, compiled)
+        });
+        let (mut request, compiled) = compiling.await.map_err(|_| internal("compiling the job broke off"))?;
+        drop(place);
+        let job = compiled.map_err(|diagnostics| findings(&diagnostics))?;
+        let submitted = async {
+            request.raw = self.raw_roots.choose(&request.raw, job.raw.as_deref())?;
+            self.registry.submit(request, job).await
+        };
+        submitted.await.map_err(|error| status_of(&error))
+    }
+
+    async fn record(&self, run_id: &str) -> Result<RunRecord> {
+        if !run_id.is_empty() {
+            return crate::read_run(&self.lake, run_id).await;
+        }
+        let newest = crate::list_runs(&self.lake, None, 1).await?;
+        newest.into_iter().next().ok_or_else(|| Error::new(ErrorKind::NotFound, "nothing has been run yet"))
+    }
+
+    async fn list(&self, request: v1::ListRunsRequest) -> Result<v1::ListRunsResponse> {
+        let (default, max) = PAGE_SIZES;
+        let size = if request.page_size == 0 { default } else { request.page_size.min(max) };
+        let states: Vec<i32> = request.states.clone();
+        let wanted = |record: &RunRecord| {
+            (request.job.is_empty() || record.job == request.job)
+                && (states.is_empty() || states.contains(&i32::from(wire::state(record.state))))
+        };
+        let page = page_runs(&self.lake, &request.page_token, size as usize, wanted).await;
+        let (records, next_page_token) = match page {
+            // A lake comes to be with its first run.
+            Err(error) if error.kind() == ErrorKind::NotFound => (Vec::new(), None),
+            page => page?,
+        };
+        let runs = records.iter().map(wire::run).collect();
+        Ok(v1::ListRunsResponse { runs, next_page_token: next_page_token.unwrap_or_default() })
+    }
+
+    async fn source(&self, run_id: &str) -> Result<Source> {
+        if let Some(run) = self.registry.find(run_id) {
+            return Ok(Source::Live(run));
+        }
+        let record = self.record(run_id).await?;
+        match self.registry.take_over(&record).await? {
+            Some(run) => Ok(Source::Live(run)),
+            None => Ok(Source::Ended(log_of(&record, failure_detail(&self.lake, &record).await))),
+        }
+    }
+
+    async fn cancel(&self, run_id: &str, principal: &str) -> Result<v1::CancelRunResponse> {
+        if run_id.is_empty() {
+            return Err(Error::new(ErrorKind::Invalid, "the request names no run"));
+        }
+        let record = self.record(run_id).await?;
+        self.registry.scheduler.cancel(&record.run_id, principal).await?;
+        // Whoever drives it brings it to its end; if nobody does, this process.
+        if let Some(run) = self.registry.take_over(&record).await? {
+            run.cancel.cancel();
+        }
+        Ok(v1::CancelRunResponse { run_id: record.run_id })
+    }
+
+    async fn catalog(&self) -> Result<LakeCatalog> {
+        match LakeCatalog::open(&self.lake).await {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(LakeCatalog::empty(&self.lake)),
+            catalog => catalog,
+        }
+    }
+
+    async fn table(&self, name: &str) -> Result<v1::GetTableResponse> {
+        let parsed = TableName::parse(name)
+            .ok_or_else(|| Error::new(ErrorKind::Invalid, "this is no table's name").with_hint("write zone.table"))?;
+        let catalog = self.catalog().await?;
+        let found = catalog.tables.iter().find(|table| table.name == parsed);
+        match (found, catalog.release) {
+            (Some(table), Some(release)) => Ok(v1::GetTableResponse { release, table: Some(wire::table(table)) }),
+            _ => Err(Error::new(ErrorKind::NotFound, "the lake has no such table").with("table", parsed)),
+        }
+    }
+}
+
+/// The status of a job that does not compile.
+fn findings(diagnostics: &Diagnostics) -> Status {
+    let error = Error::new(ErrorKind::Invalid, "the job does not compile");
+    let mut detail = detail_of(&error);
+    let found = diagnostics.0.iter().map(|found| v1::Diagnostic {
+        severity: match found.severity {
+            Severity::Error => v1::diagnostic::Severity::Error.into(),
+            Severity::Warning => v1::diagnostic::Severity::Warning.into(),
+        },
+        code: found.code.to_owned(),
+        message: found.message.clone(),
+        file: found.file.clone(),
+        line: found.line as u64,
+        column: found.column as u64,
+        help: found.help.clone().unwrap_or_default(),
+    });
+    detail.diagnostics = found.collect();
+    // What does not fit into a status is cut: the errors come first.
+    detail.diagnostics.sort_by_key(|found| found.severity);
+    status_with(code_of(ErrorKind::Invalid), detail)
+}
