@@ -14,6 +14,7 @@ use lakewright_client::{
 use lakewright_compiler::TableName;
 use lakewright_engine::StepProgress;
 use lakewright_error::{Error, ErrorKind, Result};
+use lakewright_lake::state::{Drift, SourceRead, Tally};
 use lakewright_scheduler::{
     ExecutorInfo, LakeTable, RunEvent, RunRecord, RunState, RunSummary, StepAction, StepSummary, StepWork,
 };
@@ -111,7 +112,30 @@ pub(crate) fn summary(run_id: &str, sequence: u64, summary: &v1::RunSummary) -> 
         release: summary.release,
         steps: summary.steps.iter().map(step).collect::<Result<_>>()?,
         duration: Duration::from_micros(summary.duration_us),
+        reads: summary.reads.iter().map(read).collect(),
     })
+}
+
+fn read(read: &v1::SourceRead) -> SourceRead {
+    SourceRead {
+        source: read.source.clone(),
+        objects: read.objects,
+        bytes: read.bytes,
+        digest: read.digest.clone(),
+        tally: Tally {
+            lines: read.lines,
+            rows: read.rows,
+            rejects: read.rejects,
+            left_out: read.left_out,
+            blanks: read.blanks,
+        },
+        drift: Drift {
+            undeclared: read.undeclared.clone().into_iter().collect(),
+            misfits: read.misfits.clone().into_iter().collect(),
+            duplicate_keys: read.duplicate_keys,
+        },
+        report: read.report.clone(),
+    }
 }
 
 /// A run.

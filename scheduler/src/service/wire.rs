@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use lakewright_lake::state::SourceRead;
 use lakewright_proto::v1::{self, run_event::Event};
 
 use crate::{ExecutorInfo, LakeTable, RunEvent, RunRecord, RunState, RunSummary, StepAction, StepSummary, StepWork};
@@ -53,6 +54,26 @@ fn summary(summary: &RunSummary) -> v1::RunSummary {
         release: summary.release,
         steps: summary.steps.iter().map(step).collect(),
         duration_us: micros(summary.duration),
+        reads: summary.reads.iter().map(read).collect(),
+    }
+}
+
+fn read(read: &SourceRead) -> v1::SourceRead {
+    let SourceRead { source, objects, bytes, digest, tally, drift, report } = read;
+    v1::SourceRead {
+        source: source.clone(),
+        objects: *objects,
+        bytes: *bytes,
+        digest: digest.clone(),
+        lines: tally.lines,
+        rows: tally.rows,
+        rejects: tally.rejects,
+        left_out: tally.left_out,
+        blanks: tally.blanks,
+        undeclared: drift.undeclared.clone().into_iter().collect(),
+        misfits: drift.misfits.clone().into_iter().collect(),
+        duplicate_keys: drift.duplicate_keys,
+        report: report.clone(),
     }
 }
 

@@ -22,7 +22,7 @@ fn a_submitted_job_gives_the_rows_of_a_local_run() {
 
     let id = run_id(&run);
     assert_eq!(service.json(&["show"])["run_id"], id.as_str());
-    assert_eq!(service.json(&["show", &id])["steps"], project.json(&["show", &id])["steps"]);
+    assert_eq!(service.json(&["show", &id]), project.json(&["show", &id]));
     assert_eq!(service.json(&["runs"])["runs"].as_array().map(Vec::len), Some(1));
     assert_eq!(run_id(&service.json(&["watch", &id])), id);
     assert_eq!(service.json(&["executors"])["executors"].as_array().map(Vec::len), Some(1));
