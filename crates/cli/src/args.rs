@@ -13,16 +13,13 @@ use clap_complete::Shell;
 use lakewright_scheduler::AsOf;
 
 /// Commands that are part of the design and that this program does not have.
-const PLANNED_COMMANDS: [&str; 16] = [
+const PLANNED_COMMANDS: [&str; 13] = [
     "submit",
     "watch",
     "cancel",
     "retry",
     "rejects",
     "test",
-    "rewind",
-    "repair",
-    "drop",
     "vacuum",
     "executors",
     "logs",
@@ -100,6 +97,12 @@ pub(crate) enum Command {
     Tables(TablesArgs),
     /// Show what differs between two releases
     Diff(DiffArgs),
+    /// Give a job's tables the state of an earlier release; its next run reads again what has come since
+    Rewind(RewindArgs),
+    /// End a broken run: give the tables that it has committed the state of the newest release
+    Repair(RepairArgs),
+    /// Take a table that no model makes any more out of the lake
+    Drop(DropArgs),
     /// Check that everything that a run needs is there
     Doctor(DoctorArgs),
     /// Print a completion script for a shell
@@ -247,6 +250,48 @@ pub(crate) struct DiffArgs {
     /// A job's folder or name, where the project has several lakes
     #[arg(long)]
     pub(crate) job: Option<String>,
+}
+
+/// Arguments of `rewind`.
+#[derive(Args, Debug)]
+pub(crate) struct RewindArgs {
+    /// A job's folder or name; the project's only job by default
+    pub(crate) job: Option<String>,
+    /// The release: its number, or a time in UTC such as 2018-11-13 or 2018-11-13T12:30:00Z
+    #[arg(long, value_name = "RELEASE|TIME", value_parser = parse_as_of)]
+    pub(crate) to: AsOf,
+    /// Do not ask
+    #[arg(long, short = 'y')]
+    pub(crate) yes: bool,
+}
+
+/// Arguments of `repair`.
+#[derive(Args, Debug)]
+pub(crate) struct RepairArgs {
+    /// The broken run's id or a unique beginning of it
+    pub(crate) run: String,
+    /// A job's folder or name, where the project has several lakes
+    #[arg(long)]
+    pub(crate) job: Option<String>,
+    /// Do not ask
+    #[arg(long, short = 'y')]
+    pub(crate) yes: bool,
+}
+
+/// Arguments of `drop`.
+#[derive(Args, Debug)]
+pub(crate) struct DropArgs {
+    /// The table, for example curated.songs
+    pub(crate) table: String,
+    /// Drop it although a model makes it, or other tables read it
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// A job's folder or name, where the project has several lakes
+    #[arg(long)]
+    pub(crate) job: Option<String>,
+    /// Do not ask
+    #[arg(long, short = 'y')]
+    pub(crate) yes: bool,
 }
 
 /// Arguments of `doctor`.

@@ -9,6 +9,7 @@ mod demo;
 mod diff;
 mod doctor;
 mod init;
+mod maintain;
 mod plan;
 mod preview;
 mod reference;
@@ -65,6 +66,9 @@ async fn execute_quietly(invocation: &Invocation, command: Command, now: DateTim
         Command::Doctor(arguments) => doctor::doctor(invocation, &arguments).await,
         Command::Completions(arguments) => reference::completions(invocation, &arguments),
         Command::Reference(arguments) => reference::page(invocation, &arguments),
+        Command::Rewind(arguments) => maintain::rewind(invocation, &arguments).await,
+        Command::Repair(arguments) => maintain::repair(invocation, &arguments).await,
+        Command::Drop(arguments) => maintain::drop_table(invocation, &arguments).await,
         // Taken above; named so that a new command cannot be forgotten here.
         Command::Run(arguments) => run::run(invocation, &arguments).await,
         Command::Demo(arguments) => demo::demo(invocation, &arguments, now).await,

@@ -8,6 +8,7 @@ mod freeze;
 mod heartbeat;
 mod inputs;
 mod machine;
+mod maintain;
 mod publication;
 mod publish;
 mod race;
@@ -19,7 +20,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use lakewright_compiler::{Job, JobFolder, compile_job, select_models};
 use lakewright_engine::Engine;
 use lakewright_error::Result;
-use lakewright_lake::Prefix;
+use lakewright_lake::{Prefix, state::Operation};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
@@ -131,7 +132,47 @@ impl Scheduler {
         (self.site.open_raw)(&request.raw)?;
         ensure_lake(&self.site).await?;
         let mut heart = Heart::new(&self.site.lake, self.site.pace.beat);
-        let run = Submission { site: &self.site, request, job, cancel, events };
+        let (job_name, job, operation) = (job.name.clone(), Some(job), None);
+        let run = Submission { site: &self.site, request, job_name, job, operation, cancel, events };
+        let result = Box::pin(run.drive(&mut heart)).await;
+        heart.stop().await;
+        result
+    }
+}
+
+impl Scheduler {
+    /// Accepts a run that changes published tables without running models, and drives it to its end, as
+    /// [`Scheduler::run`] does: it has a number in the job, waits for earlier runs, and publishes a release.
+    ///
+    /// # Errors
+    /// - [`ErrorKind::NotFound`](lakewright_error::ErrorKind::NotFound): there is no lake, release, run or table of the
+    ///   name.
+    /// - [`ErrorKind::Invalid`](lakewright_error::ErrorKind::Invalid): the run to repair is not broken.
+    /// - [`ErrorKind::Conflict`](lakewright_error::ErrorKind::Conflict): other tables read the one that is dropped.
+    /// - [`ErrorKind::Corrupt`](lakewright_error::ErrorKind::Corrupt): a file of the earlier state is gone; nothing was
+    ///   changed.
+    /// - As [`Scheduler::run`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future is a crash: the next driver resumes.
+    pub async fn maintain(
+        &self,
+        job: &str,
+        operation: Operation,
+        cancel: CancellationToken,
+        events: &(dyn Fn(RunEvent) + Send + Sync),
+    ) -> Result<RunSummary> {
+        maintain::check_lake(&self.site, &operation).await?;
+        let mut heart = Heart::new(&self.site.lake, self.site.pace.beat);
+        let run = Submission {
+            site: &self.site,
+            request: RunRequest::default(),
+            job_name: job.to_owned(),
+            job: None,
+            operation: Some(operation),
+            cancel,
+            events,
+        };
         let result = Box::pin(run.drive(&mut heart)).await;
         heart.stop().await;
         result
@@ -142,22 +183,27 @@ impl Scheduler {
 struct Submission<'a> {
     site: &'a Site,
     request: RunRequest,
-    job: Job,
+    job_name: String,
+    /// Compiled, for a run of models.
+    job: Option<Job>,
+    /// What a run without models does.
+    operation: Option<Operation>,
     cancel: CancellationToken,
     events: Events<'a>,
 }
 
 impl Submission<'_> {
     async fn drive(self, heart: &mut Heart) -> Result<RunSummary> {
-        let named = name_run(self.site, heart, &self.job.name, &self.request).await?;
-        let span = tracing::info_span!("run", run_id = named.run_id, job = self.job.name);
+        let mut named = name_run(self.site, heart, &self.job_name, &self.request).await?;
+        named.operation.clone_from(&self.operation);
+        let span = tracing::info_span!("run", run_id = named.run_id, job = self.job_name);
         self.drive_named(heart, named).instrument(span).await
     }
 
     async fn drive_named(self, heart: &mut Heart, named: Named) -> Result<RunSummary> {
-        let Self { site, request, job, cancel, events } = self;
+        let Self { site, request, job_name, job, cancel, events, .. } = self;
         let started = Instant::now();
-        let run = accept(site, &job.name, &request, named).await?;
+        let run = accept(site, &job_name, &request, named).await?;
         tracing::info!(sequence = run.sequence, repeated = run.repeated, "run accepted");
         events(RunEvent::Accepted { run_id: run.run_id.clone(), sequence: run.sequence });
         let run_id = run.run_id.clone();
@@ -166,7 +212,7 @@ impl Submission<'_> {
             earlier?;
             finish(site, heart, run, &cancel, events).await?
         } else {
-            let mut driver = Driver::new(site, run, Some(job), cancel, events);
+            let mut driver = Driver::new(site, run, job, cancel, events);
             if let Err(error) = earlier {
                 driver.stop(error);
             }

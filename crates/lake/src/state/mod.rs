@@ -20,8 +20,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwn
 pub use driver::Heartbeat;
 pub use release::{InputState, Release, ReleasedTable, ReleasedView};
 pub use run::{
-    AbortReason, Active, Broken, Done, Frozen, FrozenModel, FrozenSource, Idempotency, JobSlot, LakeMarker, Outcome,
-    Publication, PublishedTable, RunEnd, Spec, SpecOptions, StepRecord, StepWork, Verdict, Written,
+    AbortReason, Active, Broken, Done, Frozen, FrozenModel, FrozenSource, Idempotency, JobSlot, LakeMarker, Operation,
+    Outcome, Publication, PublishedTable, RevisedContent, Revision, RunEnd, Spec, SpecOptions, StepRecord, StepWork,
+    Verdict, Written,
 };
 pub use store::{list_names, list_numbers, newest_release, open_lake, read_ledger, read_object};
 pub use units::{Unit, decode_units, encode_units, listing_digest};

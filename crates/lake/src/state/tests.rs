@@ -51,7 +51,7 @@ fn outcome() -> Outcome {
         format: Format,
         nonce: "n".to_owned(),
         decided_us: 1,
-        verdict: Verdict::Publish(Publication { tables: vec![table] }),
+        verdict: Verdict::Publish(Publication { tables: vec![table], revisions: vec![], drops: vec![] }),
     }
 }
 
