@@ -65,8 +65,8 @@ pub(super) async fn repair(invocation: &Invocation, arguments: &RepairArgs) -> O
             .into());
     }
     output.note(&format!("run {} is broken: {}", run.run_id, printable(run.failure.as_deref().unwrap_or_default())));
-    let question = format!("Give the tables that it has committed the state of the newest release, and end it?");
-    agree(&question, arguments.yes, &output)?;
+    let question = "Give the tables that it has committed the state of the newest release, and end it?";
+    agree(question, arguments.yes, &output)?;
     let operation = Operation::Repair { run_id: run.run_id.clone() };
     let summary = maintain(&place, &lake, &run.job, operation).await?;
     let done = format!("repaired: run {} has ended, and the job {} can run again", run.run_id, run.job);
