@@ -6,7 +6,9 @@ use futures::{StreamExt, TryStreamExt, stream};
 use lakewright_error::{Error, ErrorKind, Result};
 use lakewright_lake::{
     Prefix, layout,
-    state::{Broken, Done, Frozen, JobSlot, Outcome, RunEnd, Spec, Verdict, list_numbers, open_lake, read_object},
+    state::{
+        Broken, Done, Frozen, JobSlot, Operation, Outcome, RunEnd, Spec, Verdict, list_numbers, open_lake, read_object,
+    },
 };
 use serde::{Deserialize, Serialize};
 
@@ -50,6 +52,8 @@ pub struct RunRecord {
     pub accepted_us: i64,
     /// Why it failed, if it did.
     pub failure: Option<String>,
+    /// What it does to published tables, if it runs no models.
+    pub operation: Option<String>,
     /// Its summary, once it has ended.
     pub summary: Option<RunSummary>,
 }
@@ -163,7 +167,17 @@ async fn read_record(lake: &Prefix, run_id: String) -> Result<Option<RunRecord>>
         None => state_of_unfinished(lake, &run_id).await?,
     };
     let summary = done.as_ref().map(|done| run_summary(&run_id, done)).transpose()?;
-    Ok(Some(RunRecord { run_id, job: spec.job, sequence, state, accepted_us: spec.execution_us, failure, summary }))
+    let operation = spec.operation.as_ref().map(describe_operation);
+    let (job, accepted_us) = (spec.job, spec.execution_us);
+    Ok(Some(RunRecord { run_id, job, sequence, state, accepted_us, failure, operation, summary }))
+}
+
+fn describe_operation(operation: &Operation) -> String {
+    match operation {
+        Operation::Rewind { release } => format!("rewind to release {release}"),
+        Operation::Repair { run_id } => format!("repair run {run_id}"),
+        Operation::Drop { table, .. } => format!("drop {table}"),
+    }
 }
 
 fn state_at_end(end: RunEnd) -> RunState {

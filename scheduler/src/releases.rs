@@ -137,6 +137,19 @@ pub async fn list_releases(lake: &Prefix, table: Option<&TableName>, limit: usiz
     Ok(records)
 }
 
+/// What going from one release to another changes in the tables of a job, sorted by table.
+///
+/// # Errors
+/// - [`ErrorKind::Corrupt`]: a release names a table that cannot be one.
+pub fn changes_of_job(before: &Release, after: &Release, job: &str) -> Result<Vec<TableChange>> {
+    let own = |release: &Release| {
+        let mut own = release.clone();
+        own.tables.retain(|_, entry| entry.job == job);
+        own
+    };
+    changes_between(Some(&own(before)), &own(after))
+}
+
 async fn read_release(lake: &Prefix, number: u64) -> Result<Option<Release>> {
     let key = layout::release(number);
     retrying(|| read_object(lake, &key)).await

@@ -2,7 +2,10 @@
 
 use std::fs;
 
-use crate::project::{MUSIC_TABLES, Project, files_below};
+use crate::{
+    engines::run_script,
+    project::{MUSIC_TABLES, Project, files_below, steps},
+};
 
 /// A project with two releases: the first without the last log. Gives the number of rows of that log.
 fn two_releases() -> (Project, usize) {
@@ -84,4 +87,52 @@ fn a_diff_counts_rows_that_came_and_those_that_changed() {
     let text = project.succeed(&["diff", "1", "2"]);
     assert!(text.contains("staging.events") && !text.contains("staging.songs"), "{text}");
     project.lakewright(&["diff", "1", "2", "curated.users", "--key", "id"]).assert_refused(2, &["user_id"]);
+}
+
+#[test]
+fn a_rewind_shows_every_reader_the_earlier_rows_and_the_next_run_reads_the_new_log_again() {
+    let (project, rows) = two_releases();
+    let (new, raw, lake) = (project.contents(&MUSIC_TABLES), project.path("data/raw"), project.lake());
+    project.lakewright(&["rewind", "--to", "1"]).assert_refused(2, &["--yes"]);
+    assert_eq!(project.contents(&MUSIC_TABLES), new);
+    let rewound = project.json(&["rewind", "--to", "1", "--yes"]);
+    assert_eq!(rewound["release"], 3, "{rewound}");
+    assert_ne!(project.contents(&MUSIC_TABLES), new);
+    assert_eq!(
+        project.json(&["diff", "1", "3"])["tables"].as_array().map(Vec::len),
+        Some(rewound["changes"].as_array().unwrap().len())
+    );
+    for table in project.json(&["diff", "1", "3"])["tables"].as_array().expect("tables") {
+        assert_eq!((&table["added"], &table["removed"]), (&0.into(), &0.into()), "{table}");
+    }
+    // Other engines see the rows of the first release, too: those of the raw data without the last log.
+    let logs = raw.join("log_data");
+    let (home, away) = (logs.join(files_below(&logs).last().expect("there are logs")), project.path("later.json"));
+    fs::rename(&home, &away).expect("the log can be put aside");
+    run_script("a rewound lake", "music.py", &[&raw, &lake]);
+    fs::rename(&away, &home).expect("the log can be put back");
+    let run = project.json(&["run"]);
+    assert_eq!(steps(&run)["staging.events"]["rows_in"], rows, "{run}");
+    assert_eq!(project.contents(&MUSIC_TABLES), new);
+    run_script("a lake that was rewound and run", "music.py", &[&raw, &lake]);
+    assert_eq!(project.json(&["runs"])["runs"][1]["operation"], "rewind to release 1");
+    project.lakewright(&["rewind", "--to", "9", "--yes"]).assert_refused(2, &["no such release"]);
+}
+
+#[test]
+fn an_orphan_is_dropped_and_what_a_model_makes_is_not() {
+    let project = Project::music(100, 10, 2);
+    project.succeed(&["run"]);
+    project.lakewright(&["drop", "curated.time", "--yes"]).assert_refused(1, &["a model still makes", "time.sql"]);
+    for file in ["curated/time.sql", "analyses/hours_of_day.sql"] {
+        fs::remove_file(project.path("jobs/music").join(file)).expect("the file can be removed");
+    }
+    project.lakewright(&["drop", "curated.time"]).assert_refused(2, &["--yes"]);
+    let answer = project.succeed(&["drop", "curated.time", "--yes"]);
+    assert!(answer.contains("dropped curated.time"), "{answer}");
+    project.lakewright(&["sql", "SELECT * FROM curated.time"]).assert_refused(2, &["curated.time"]);
+    project.lakewright(&["drop", "curated.time", "--yes"]).assert_refused(2, &["no such table"]);
+    project.lakewright(&["drop", "staging.events", "--yes", "--force"]).assert_refused(0, &[]);
+    assert!(project.succeed(&["sql", "SELECT count(*) AS n FROM curated.time", "--as-of", "1"]).contains('n'));
+    project.lakewright(&["repair", "0"]).assert_refused(2, &["run"]);
 }

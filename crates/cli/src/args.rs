@@ -13,8 +13,7 @@ use clap_complete::Shell;
 use lakewright_scheduler::AsOf;
 
 /// Commands that are part of the design and that this program does not have.
-const PLANNED_COMMANDS: [&str; 9] =
-    ["test", "rewind", "repair", "drop", "vacuum", "logs", "health", "executor", "cluster"];
+const PLANNED_COMMANDS: [&str; 6] = ["test", "vacuum", "logs", "health", "executor", "cluster"];
 
 /// SQL jobs from raw JSON to curated tables.
 ///
@@ -105,6 +104,12 @@ pub(crate) enum Command {
     Certs(CertsArgs),
     /// Make, list and revoke the tokens that a scheduler lets in
     Token(TokenArgs),
+    /// Give a job's tables the state of an earlier release; its next run reads again what has come since
+    Rewind(RewindArgs),
+    /// End a broken run: give the tables that it has committed the state of the newest release
+    Repair(RepairArgs),
+    /// Take a table that no model makes any more out of the lake
+    Drop(DropArgs),
     /// Check that everything that a run needs is there
     Doctor(DoctorArgs),
     /// Print a completion script for a shell
@@ -357,6 +362,48 @@ pub(crate) struct RejectsArgs {
     /// How many rejects of each source
     #[arg(long, short = 'n', value_name = "N", default_value_t = 20)]
     pub(crate) limit: usize,
+}
+
+/// Arguments of `rewind`.
+#[derive(Args, Debug)]
+pub(crate) struct RewindArgs {
+    /// A job's folder or name; the project's only job by default
+    pub(crate) job: Option<String>,
+    /// The release: its number, or a time in UTC such as 2018-11-13 or 2018-11-13T12:30:00Z
+    #[arg(long, value_name = "RELEASE|TIME", value_parser = parse_as_of)]
+    pub(crate) to: AsOf,
+    /// Do not ask
+    #[arg(long, short = 'y')]
+    pub(crate) yes: bool,
+}
+
+/// Arguments of `repair`.
+#[derive(Args, Debug)]
+pub(crate) struct RepairArgs {
+    /// The broken run's id or a unique beginning of it
+    pub(crate) run: String,
+    /// A job's folder or name, where the project has several lakes
+    #[arg(long)]
+    pub(crate) job: Option<String>,
+    /// Do not ask
+    #[arg(long, short = 'y')]
+    pub(crate) yes: bool,
+}
+
+/// Arguments of `drop`.
+#[derive(Args, Debug)]
+pub(crate) struct DropArgs {
+    /// The table, for example curated.songs
+    pub(crate) table: String,
+    /// Drop it although a model makes it, or other tables read it
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// A job's folder or name, where the project has several lakes
+    #[arg(long)]
+    pub(crate) job: Option<String>,
+    /// Do not ask
+    #[arg(long, short = 'y')]
+    pub(crate) yes: bool,
 }
 
 /// Arguments of `doctor`.

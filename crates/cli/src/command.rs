@@ -10,6 +10,7 @@ mod demo;
 mod diff;
 mod doctor;
 mod init;
+mod maintain;
 mod plan;
 mod preview;
 mod reference;
@@ -79,6 +80,9 @@ async fn execute_quietly(invocation: &Invocation, command: Command, now: DateTim
         Command::Executors => service::executors(invocation).await,
         Command::Certs(arguments) => certs::certs(invocation, &arguments, now),
         Command::Token(arguments) => service::token(invocation, &arguments, now),
+        Command::Rewind(arguments) => maintain::rewind(invocation, &arguments).await,
+        Command::Repair(arguments) => maintain::repair(invocation, &arguments).await,
+        Command::Drop(arguments) => maintain::drop_table(invocation, &arguments).await,
         // Taken above; named so that a new command cannot be forgotten here.
         Command::Run(arguments) => run::run(invocation, &arguments).await,
         Command::Demo(arguments) => demo::demo(invocation, &arguments, now).await,

@@ -28,5 +28,5 @@ pub use store_error::{disk_error, fault_error, store_error};
 pub use stores::Stores;
 pub use table::{
     CommitOutcome, Snapshot, TableCommit, commit_version, hive_partition_path, newest_version, read_snapshot,
-    write_checkpoint,
+    version_of_run, write_checkpoint,
 };

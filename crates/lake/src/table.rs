@@ -17,7 +17,7 @@ use arrow::datatypes::SchemaRef;
 use crate::DataFile;
 
 pub use commit::commit_version;
-pub use log::newest_version;
+pub use log::{newest_version, version_of_run};
 pub use partition::{NULL_PARTITION, hive_partition_path};
 pub use read::{read_snapshot, write_checkpoint};
 
@@ -57,6 +57,8 @@ pub struct TableCommit {
     pub sequence: u64,
     /// From the model's description.
     pub description: Option<String>,
+    /// Whether it gives the table an earlier state, rather than new rows.
+    pub restores: bool,
     /// Time of the commit in milliseconds since 1970-01-01T00:00:00Z (commitInfo, modification time of adds).
     pub timestamp_ms: i64,
 }

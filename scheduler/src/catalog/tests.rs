@@ -55,6 +55,7 @@ impl Fixture {
             run_id: format!("run-{}", plays[0]),
             sequence: 1,
             description: None,
+            restores: false,
             timestamp_ms: 0,
         };
         commit_version(&root, &commit).await.unwrap();

@@ -76,6 +76,7 @@ impl Fixture {
             run_id: format!("run-{number}"),
             sequence: number,
             description: None,
+            restores: false,
             timestamp_ms: 0,
         };
         commit_version(&root, &commit).await.unwrap();

@@ -10,7 +10,8 @@ use lakewright_error::{Error, ErrorKind, Result};
 use lakewright_lake::{
     ensure_store_checked, layout,
     state::{
-        Active, Format, Idempotency, JobSlot, LakeMarker, Spec, SpecOptions, list_numbers, newest_release, open_lake,
+        Active, Format, Idempotency, JobSlot, LakeMarker, Operation, Spec, SpecOptions, list_numbers, newest_release,
+        open_lake,
     },
 };
 use uuid::{NoContext, Timestamp, Uuid};
@@ -39,6 +40,8 @@ pub(crate) struct Named {
     pub(crate) run_id: String,
     first_sequence: u64,
     repeated: bool,
+    /// What the run does, if it runs no models.
+    pub(super) operation: Option<Operation>,
 }
 
 /// Refuses a lake of a newer format and a store that cannot hold one, and makes a prefix without a lake one.
@@ -67,7 +70,7 @@ pub(crate) async fn name_run(site: &Site, heart: &mut Heart, job: &str, request:
     let run_id = new_run_id(site.clock.now_us());
     heart.drives(&run_id).await;
     let Some(key) = &request.idempotency_key else {
-        return Ok(Named { run_id, first_sequence, repeated: false });
+        return Ok(Named { run_id, first_sequence, repeated: false, operation: None });
     };
     let request_digest = request_digest(request);
     let object = Idempotency { format: Format, run_id: run_id.clone(), request_digest, first_sequence };
@@ -75,10 +78,11 @@ pub(crate) async fn name_run(site: &Site, heart: &mut Heart, job: &str, request:
     digest.add(&request.principal);
     digest.add(key);
     match create(&site.lake, &layout::idempotency(&digest.finish()), &object).await? {
-        Race::Won => Ok(Named { run_id, first_sequence, repeated: false }),
+        Race::Won => Ok(Named { run_id, first_sequence, repeated: false, operation: None }),
         Race::Lost(earlier) if earlier.request_digest == object.request_digest => {
             heart.leaves(&run_id).await;
-            Ok(Named { run_id: earlier.run_id, first_sequence: earlier.first_sequence, repeated: true })
+            let Idempotency { run_id, first_sequence, .. } = earlier;
+            Ok(Named { run_id, first_sequence, repeated: true, operation: None })
         }
         Race::Lost(earlier) => Err(Error::new(ErrorKind::Conflict, "the idempotency key was used for another request")
             .with("run", earlier.run_id)
@@ -88,7 +92,7 @@ pub(crate) async fn name_run(site: &Site, heart: &mut Heart, job: &str, request:
 
 /// Creates everything that an accepted run consists of, its slot last.
 pub(crate) async fn accept(site: &Site, job: &str, request: &RunRequest, named: Named) -> Result<Accepted> {
-    let Named { run_id, first_sequence, repeated } = named;
+    let Named { run_id, first_sequence, repeated, operation } = named;
     let spec = Spec {
         format: Format,
         job: job.to_owned(),
@@ -106,6 +110,7 @@ pub(crate) async fn accept(site: &Site, job: &str, request: &RunRequest, named: 
         program: env!("CARGO_PKG_VERSION").to_owned(),
         retries: request.retries.clone(),
         first_sequence,
+        operation,
     };
     let spec = match create(&site.lake, &layout::spec(&run_id), &spec).await? {
         Race::Won => spec,

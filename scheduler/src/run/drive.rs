@@ -13,7 +13,8 @@ use lakewright_error::{Error, ErrorKind, Result};
 use lakewright_lake::{
     layout,
     state::{
-        AbortReason, Done, Format, Frozen, FrozenModel, Outcome, Publication, RunEnd, SourceRead, StepRecord, Verdict,
+        AbortReason, Done, Format, Frozen, FrozenModel, Operation, Outcome, Publication, RunEnd, SourceRead, StepRecord,
+        Verdict,
         Written, read_object,
     },
 };
@@ -28,6 +29,7 @@ use super::{
     freeze::{Plan, executes, freeze, thaw},
     inputs::StepSite,
     machine::{Action, OutcomeView, RunView, StepState, StepView, next},
+    maintain::{self, commit_revision},
     publication::{Checked, publication},
     publish::{check_table, commit_table, release},
     race::{Race, create, retrying},
@@ -89,12 +91,15 @@ impl<'a> Driver<'a> {
         cancel: CancellationToken,
         events: Events<'a>,
     ) -> Self {
+        // A run without models reads nothing that must be frozen: its outcome holds all that it does.
+        let models = run.spec.operation.is_none();
+        let view = RunView { frozen: !models, checked: !models, ..RunView::default() };
         Self {
             site,
             run: Arc::new(run),
             events,
             cancel,
-            view: RunView::default(),
+            view,
             job,
             frozen: None,
             plan: None,
@@ -354,6 +359,10 @@ impl<'a> Driver<'a> {
     }
 
     async fn publish(&mut self) -> Result<()> {
+        if let Some(operation) = &self.run.spec.operation {
+            let publication = maintain::publication(self.site, &self.run.spec.job, operation).await?;
+            return self.decide(Verdict::Publish(publication)).await;
+        }
         let plan = self.plan()?;
         let publication = publication(&self.run, &plan, &self.written, &self.checked, &self.reads)?;
         self.decide(Verdict::Publish(publication)).await
@@ -389,8 +398,9 @@ impl<'a> Driver<'a> {
                 tracing::info!(tables = publication.tables.len(), "run publishing");
                 // What this driver was told in the meantime is of no account any more.
                 self.failure = None;
-                self.view.outcome = Some(OutcomeView::Publish { tables: publication.tables.len() });
-                if !publication.tables.is_empty() {
+                let tables = publication.tables.len() + publication.revisions.len();
+                self.view.outcome = Some(OutcomeView::Publish { tables });
+                if !publication.is_empty() {
                     (self.events)(RunEvent::Publishing);
                 }
             }
@@ -422,6 +432,13 @@ impl<'a> Driver<'a> {
             let version = commit_table(self.site, &self.run, published, base_files, decided_us / 1_000).await?;
             tracing::info!(table, version, "table committed");
             self.versions.insert(table, version);
+        } else if let Some(revision) =
+            index.checked_sub(publication.tables.len()).and_then(|place| publication.revisions.get(place))
+            && let Some(version) = commit_revision(self.site, &self.run, revision, decided_us / 1_000).await?
+        {
+            let table = revision.table.clone();
+            tracing::info!(table, version, "table restored");
+            self.versions.insert(table, version);
         }
         self.view.committed = index + 1;
         Ok(())
@@ -429,10 +446,13 @@ impl<'a> Driver<'a> {
 
     async fn release(&mut self) -> Result<()> {
         let (publication, _) = self.publication()?;
-        if !publication.tables.is_empty() {
+        if !publication.is_empty() {
             let number = release(self.site, &self.run, publication, &self.versions).await?;
             tracing::info!(release = number, "run released");
-            self.release = Some(number);
+            self.release = number;
+        }
+        if let Some(Operation::Repair { run_id }) = &self.run.spec.operation {
+            maintain::end_broken(self.site, &self.run, run_id).await?;
         }
         self.view.released = true;
         Ok(())

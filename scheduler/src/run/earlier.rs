@@ -6,10 +6,12 @@
 //! Invariant: a run freezes only after every lower number of its job is terminal. A run without a slot has no number
 //! yet and will get a higher one, for all lower ones are taken.
 
+use std::collections::BTreeSet;
+
 use lakewright_error::Result;
 use lakewright_lake::{
     layout,
-    state::{Active, Done, Spec, list_names, read_object},
+    state::{Active, Done, Operation, Spec, list_names, read_object},
 };
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -37,7 +39,12 @@ pub(crate) async fn finish_earlier(
     cancel: &CancellationToken,
     events: Events<'_>,
 ) -> Result<()> {
-    for earlier in unfinished_before(site, &run.spec.job, run.sequence, Some(&run.run_id)).await? {
+    let earlier = unfinished_before(site, &run.spec.job, run.sequence, Some(&run.run_id)).await?;
+    let own = repaired_by(run).map(str::to_owned);
+    let repaired: BTreeSet<String> = earlier.iter().filter_map(repaired_by).map(str::to_owned).collect();
+    // A broken run cannot be brought to its end: the run that repairs it ends it. If that one fails, it is still here.
+    let (waiting, others): (Vec<_>, Vec<_>) = earlier.into_iter().partition(|run| repaired.contains(&run.run_id));
+    for earlier in others.into_iter().chain(waiting).filter(|run| own.as_deref() != Some(run.run_id.as_str())) {
         let run_id = earlier.run_id.clone();
         // Nobody has cancelled the earlier run: if the later one is cancelled meanwhile, it is left where it is.
         let watch = Watch { leave: cancel, cancel: &CancellationToken::new(), events };
@@ -55,6 +62,14 @@ pub(crate) struct Watch<'a> {
     pub(crate) cancel: &'a CancellationToken,
     /// Where the run's events go.
     pub(crate) events: Events<'a>,
+}
+
+/// The broken run that this one repairs.
+fn repaired_by(run: &Accepted) -> Option<&str> {
+    match &run.spec.operation {
+        Some(Operation::Repair { run_id }) => Some(run_id),
+        Some(Operation::Rewind { .. } | Operation::Drop { .. }) | None => None,
+    }
 }
 
 /// The unfinished runs of a job with numbers below `sequence`, in order, without the run `own`, whose number is known.

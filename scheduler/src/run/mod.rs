@@ -9,6 +9,7 @@ mod freeze;
 mod heartbeat;
 mod inputs;
 mod machine;
+mod maintain;
 mod publication;
 mod publish;
 mod race;
@@ -24,7 +25,7 @@ use lakewright_engine::Engine;
 use lakewright_error::{Error, ErrorKind, Result};
 use lakewright_lake::{
     Prefix, layout,
-    state::{AbortReason, Format, Outcome, Spec, Verdict, open_lake, read_object},
+    state::{AbortReason, Format, Operation, Outcome, Spec, Verdict, open_lake, read_object},
 };
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -33,7 +34,7 @@ use uuid::Uuid;
 
 pub use self::inputs::raw_scan;
 use self::{
-    accept::{Accepted, accept, ensure_lake, name_run},
+    accept::{Accepted, Named, accept, ensure_lake, name_run},
     drive::{Driver, Events},
     earlier::{Watch, find_accepted, finish, finish_earlier, unfinished},
     failure::error_of,
@@ -168,16 +169,51 @@ impl Scheduler {
         select_models(&job, &request.options.select, &request.options.exclude)?;
         (self.site.open_raw)(&request.raw)?;
         ensure_lake(&self.site).await?;
+        self.accept_named(&job.name.clone(), &request, Some(job), None).await
+    }
+
+    /// Accepts a run that changes published tables without running models, and drives it to its end, as
+    /// [`Scheduler::run`] does: it has a number in the job, waits for earlier runs, and publishes a release.
+    ///
+    /// # Errors
+    /// - [`ErrorKind::NotFound`](lakewright_error::ErrorKind::NotFound): there is no lake, release, run or table of the
+    ///   name.
+    /// - [`ErrorKind::Invalid`](lakewright_error::ErrorKind::Invalid): the run to repair is not broken.
+    /// - [`ErrorKind::Conflict`](lakewright_error::ErrorKind::Conflict): other tables read the one that is dropped.
+    /// - [`ErrorKind::Corrupt`](lakewright_error::ErrorKind::Corrupt): a file of the earlier state is gone; nothing was
+    ///   changed.
+    /// - As [`Scheduler::run`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future is a crash: the next driver resumes.
+    pub async fn maintain(
+        &self,
+        job: &str,
+        operation: Operation,
+        cancel: CancellationToken,
+        events: &(dyn Fn(RunEvent) + Send + Sync),
+    ) -> Result<RunSummary> {
+        maintain::check_lake(&self.site, &operation).await?;
+        let run = self.accept_named(job, &RunRequest::default(), None, Some(operation)).await?;
+        self.drive(run, cancel, &CancellationToken::new(), events).await
+    }
+
+    async fn accept_named(
+        &self,
+        job_name: &str,
+        request: &RunRequest,
+        job: Option<Job>,
+        operation: Option<Operation>,
+    ) -> Result<AcceptedRun> {
         let mut heart = self.heart();
-        let named = name_run(&self.site, &mut heart, &job.name, &request).await;
-        let accepted = match named {
-            Ok(named) => accept(&self.site, &job.name, &request, named).await,
+        let accepted = match name_run(&self.site, &mut heart, job_name, request).await {
+            Ok(named) => accept(&self.site, job_name, request, Named { operation, ..named }).await,
             Err(error) => Err(error),
         };
         match accepted {
             Ok(run) => {
                 tracing::info!(run_id = run.run_id, sequence = run.sequence, repeated = run.repeated, "run accepted");
-                Ok(AcceptedRun { run, job: Some(job), heart })
+                Ok(AcceptedRun { run, job, heart })
             }
             Err(error) => {
                 heart.stop().await;
@@ -277,7 +313,8 @@ impl Scheduler {
         let record = read_run(&self.site.lake, run_id).await?;
         let key = layout::spec(&record.run_id);
         let spec: Option<Spec> = retrying(|| read_object(&self.site.lake, &key)).await?;
-        let Some(spec) = spec.filter(|_| matches!(record.state, RunState::Failed | RunState::Cancelled)) else {
+        let may = |spec: &Spec| spec.operation.is_none() && matches!(record.state, RunState::Failed | RunState::Cancelled);
+        let Some(spec) = spec.filter(may) else {
             return Err(Error::new(ErrorKind::Conflict, "only a run that failed or was cancelled can be tried again")
                 .with("run", &record.run_id)
                 .with("state", format!("{:?}", record.state).to_lowercase())

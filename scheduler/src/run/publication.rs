@@ -11,7 +11,7 @@ use lakewright_compiler::{Model, TableName};
 use lakewright_error::{Error, ErrorKind, Result};
 use lakewright_lake::{
     DataFile,
-    state::{Format, InputState, Publication, PublishedTable, Release, ReleasedTable, ReleasedView, Written},
+    state::{Format, InputState, Publication, PublishedTable, Release, ReleasedTable, ReleasedView, Revision, Written},
 };
 use uuid::Uuid;
 
@@ -60,7 +60,7 @@ pub(crate) fn publication(
     }
     // Behind the tables: a reader that sees rejects sees what was made beside them.
     tables.extend(reads.tables.iter().map(|(table, _)| table.clone()));
-    Ok(Publication { tables, reads: reads.reads.clone() })
+    Ok(Publication { tables, reads: reads.reads.clone(), revisions: Vec::new(), drops: Vec::new() })
 }
 
 fn published_table(plan: &Plan, model: &Model, written: &Written, checked: &Checked) -> PublishedTable {
@@ -141,7 +141,12 @@ pub(crate) fn next_release(
     created_us: i64,
 ) -> Option<Release> {
     let entry = |table: &str| newest.and_then(|release| release.tables.get(table));
-    if publication.tables.iter().all(|table| entry(&table.table).is_some_and(|entry| entry.run_id == run.run_id)) {
+    let is_own = |table: &String| entry(table).is_some_and(|entry| entry.run_id == run.run_id);
+    let revised = publication.revisions.iter().filter(|revision| revision.entry.is_some());
+    let stays = |table: &String| entry(table).is_some();
+    if publication.tables.iter().map(|table| &table.table).chain(revised.map(|r| &r.table)).all(is_own)
+        && !publication.drops.iter().any(stays)
+    {
         return None;
     }
     let number = newest.map_or(1, |release| release.number + 1);
@@ -155,6 +160,15 @@ pub(crate) fn next_release(
         let released = released_table(run, published, before, versions, number);
         tables.insert(published.table.clone(), released);
     }
+    for revision in &publication.revisions {
+        let Some(revised) = revised_entry(run, revision, versions, number) else { continue };
+        let before = tables.get(&revision.table);
+        if before.is_some_and(|before| before.version > revised.version && revised.view.is_none()) {
+            continue;
+        }
+        tables.insert(revision.table.clone(), revised);
+    }
+    tables.retain(|name, _| !publication.drops.contains(name));
     Some(Release {
         format: Format,
         number,
@@ -164,6 +178,22 @@ pub(crate) fn next_release(
         created_us,
         tables,
     })
+}
+
+fn revised_entry(
+    run: &Accepted,
+    revision: &Revision,
+    versions: &BTreeMap<String, u64>,
+    release: u64,
+) -> Option<ReleasedTable> {
+    let mut entry = revision.entry.clone()?;
+    for input in &revision.own_inputs {
+        if let Some(version) = versions.get(input) {
+            entry.inputs.insert(input.clone(), InputState::Table { version: *version });
+        }
+    }
+    let version = versions.get(&revision.table).copied().or(entry.version);
+    Some(ReleasedTable { run_id: run.run_id.clone(), release, version, ..entry })
 }
 
 fn released_table(

@@ -11,7 +11,7 @@ use lakewright_compiler::{Model, TableName};
 use lakewright_error::{Error, ErrorKind, Result};
 use lakewright_lake::{
     CommitOutcome, DataFile, Prefix, Snapshot, TableCommit, commit_version, layout, newest_version, read_snapshot,
-    state::{Broken, Format, Publication, PublishedTable, Written, encode_units, newest_release},
+    state::{Broken, Done, Format, Publication, PublishedTable, Written, encode_units, newest_release, read_object},
 };
 
 use super::{
@@ -28,7 +28,7 @@ use crate::{StepWork, decide::belongs_to, lineage::parse_name};
 const FILE_CHECKS_MAX: usize = 64;
 
 /// Foreign commits that a commit is moved behind before the run gives up.
-const REBASES_MAX: usize = 100;
+pub(crate) const REBASES_MAX: usize = 100;
 
 /// Checks everything that the commit of a table will rest on, and stores the segment of its ledger.
 ///
@@ -159,6 +159,7 @@ pub(crate) async fn commit_table(
             run_id: run.run_id.clone(),
             sequence: run.sequence,
             description: published.description.clone(),
+            restores: false,
             timestamp_ms,
         };
         match retrying(|| commit_version(&root, &commit)).await? {
@@ -179,7 +180,11 @@ pub(crate) async fn commit_table(
         .with_hint("stop the other writers; the next run of the job goes on from here"))
 }
 
-async fn files_at(root: &Prefix, version: Option<u64>) -> Result<Vec<DataFile>> {
+/// Files of a version; none if there is no version.
+///
+/// # Errors
+/// As [`read_snapshot`].
+pub(crate) async fn files_at(root: &Prefix, version: Option<u64>) -> Result<Vec<DataFile>> {
     let Some(version) = version else { return Ok(Vec::new()) };
     let snapshot = retrying(|| read_snapshot(root, Some(version))).await?;
     Ok(snapshot.map_or_else(Vec::new, |snapshot| snapshot.files))
@@ -200,7 +205,10 @@ async fn break_run(site: &Site, run: &Accepted, published: &PublishedTable, late
         .with_hint(format!("the job is blocked until the run is repaired: lakewright repair {}", run.run_id))
 }
 
-/// Makes the run's tables visible as one release, and gives its number.
+/// Makes the run's tables visible as one release, and gives its number; `None` if nothing in the release changes.
+///
+/// A driver that wakes up after its run has ended makes none: later runs may have changed what this one published. The
+/// summary is looked for after the newest release was read, so that a run which ends meanwhile takes the number away.
 ///
 /// # Errors
 /// As reading and creating state objects.
@@ -209,16 +217,22 @@ pub(crate) async fn release(
     run: &Accepted,
     publication: &Publication,
     versions: &BTreeMap<String, u64>,
-) -> Result<u64> {
+) -> Result<Option<u64>> {
     loop {
         let newest = retrying(|| newest_release(&site.lake)).await?;
         let Some(release) = next_release(run, newest.as_ref(), publication, versions, site.clock.now_us()) else {
-            let first = publication.tables.first().map(|table| &table.table);
+            let revised = publication.revisions.iter().filter(|revision| revision.entry.is_some());
+            let first = publication.tables.iter().map(|t| &t.table).chain(revised.map(|r| &r.table)).next();
             let entry = newest.as_ref().zip(first).and_then(|(release, first)| release.tables.get(first));
-            return Ok(entry.map_or(0, |entry| entry.release));
+            let own = newest.as_ref().filter(|release| release.run_id == run.run_id).map(|release| release.number);
+            return Ok(entry.map(|entry| entry.release).or(own));
         };
+        let done = layout::done(&run.run_id);
+        if let Some(done) = retrying(|| read_object::<Done>(&site.lake, &done)).await? {
+            return Ok(done.release);
+        }
         match create(&site.lake, &layout::release(release.number), &release).await? {
-            Race::Won => return Ok(release.number),
+            Race::Won => return Ok(Some(release.number)),
             // Whoever was first, what the newest release holds has to be read again.
             Race::Lost(_) => {}
         }

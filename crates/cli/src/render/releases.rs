@@ -7,7 +7,7 @@ use arrow::{
     json::{WriterBuilder, writer::JsonArray},
 };
 use lakewright_error::{Error, ErrorKind, Result};
-use lakewright_scheduler::{Change, ColumnChange, ReleaseRecord, TableChange, TableDiff};
+use lakewright_scheduler::{Change, ColumnChange, ReleaseRecord, RunSummary, TableChange, TableDiff};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -26,6 +26,29 @@ use crate::{
     exit::{Failure, Outcome},
     sql::sql_type::sql_type,
 };
+
+/// `rewind`, `repair`, `drop`
+#[derive(Debug, Serialize)]
+pub(crate) struct MaintainDocument {
+    job: String,
+    run_id: String,
+    sequence: u64,
+    release: Option<u64>,
+    changes: Vec<ChangeDocument>,
+}
+
+impl MaintainDocument {
+    /// The document of a run without models that has ended well.
+    pub(crate) fn new(summary: &RunSummary, job: &str, changes: &[TableChange]) -> Self {
+        Self {
+            job: job.to_owned(),
+            run_id: summary.run_id.clone(),
+            sequence: summary.sequence,
+            release: summary.release,
+            changes: changes.iter().map(ChangeDocument::new).collect(),
+        }
+    }
+}
 
 /// `tables --history`
 #[derive(Debug, Serialize)]
@@ -54,10 +77,9 @@ struct ChangeDocument {
     bytes: u64,
 }
 
-impl HistoryDocument {
-    /// The document of releases, newest first.
-    pub(crate) fn new(lake: String, releases: &[ReleaseRecord]) -> Self {
-        let change = |change: &TableChange| ChangeDocument {
+impl ChangeDocument {
+    fn new(change: &TableChange) -> Self {
+        Self {
             table: change.table.to_string(),
             change: change.change,
             version: change.version,
@@ -65,14 +87,20 @@ impl HistoryDocument {
             rows: change.rows,
             files: change.files,
             bytes: change.bytes,
-        };
+        }
+    }
+}
+
+impl HistoryDocument {
+    /// The document of releases, newest first.
+    pub(crate) fn new(lake: String, releases: &[ReleaseRecord]) -> Self {
         let release = |release: &ReleaseRecord| ReleaseDocument {
             release: release.number,
             created: chrono::DateTime::from_timestamp_micros(release.created_us)
                 .map(|time| time.to_rfc3339_opts(chrono::SecondsFormat::Micros, true)),
             run_id: release.run_id.clone(),
             job: release.job.clone(),
-            changes: release.changes.iter().map(change).collect(),
+            changes: release.changes.iter().map(ChangeDocument::new).collect(),
         };
         Self { lake, releases: releases.iter().map(release).collect() }
     }
@@ -109,6 +137,15 @@ pub(crate) fn history_text(releases: &[ReleaseRecord], width: usize, style: Styl
         for cells in rows {
             grid.push(head.iter().cloned().chain(cells).chain(tail.iter().cloned()).collect());
         }
+    }
+    grid.render(width, style).0
+}
+
+/// Renders what becomes of tables.
+pub(crate) fn changes_text(changes: &[TableChange], width: usize, style: Style) -> String {
+    let mut grid = Grid::new([("table", Left), ("change", Left), ("rows", Right), ("files", Right), ("size", Right)]);
+    for change in changes {
+        grid.push(change_cells(change).to_vec());
     }
     grid.render(width, style).0
 }

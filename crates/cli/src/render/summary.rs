@@ -192,7 +192,7 @@ pub(crate) fn runs_text(runs: &[RunRecord], width: usize, style: Style) -> Strin
             instant(run.accepted_us),
             summary.map(|summary| duration(summary.duration)).unwrap_or_default(),
             summary.and_then(|summary| summary.release).map(|release| release.to_string()).unwrap_or_default(),
-            run.failure.as_deref().map(printable).unwrap_or_default(),
+            run.failure.as_deref().or(run.operation.as_deref()).map(printable).unwrap_or_default(),
         ]);
     }
     grid.render(width, style).0
@@ -208,6 +208,9 @@ pub(crate) fn run_record_text(run: &RunRecord, width: usize, style: Style) -> St
         state_word(run.state, style),
         instant(run.accepted_us),
     );
+    if let Some(operation) = &run.operation {
+        text.push_str(&format!("does      {}\n", printable(operation)));
+    }
     if let Some(failure) = &run.failure {
         text.push_str(&format!("why       {}\n", printable(failure)));
     }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use arrow::datatypes::SchemaRef;
 use serde::{Deserialize, Serialize};
 
-use super::{Format, InputState, ReleasedView, SourceRead, schema};
+use super::{Format, InputState, ReleasedTable, ReleasedView, SourceRead, schema};
 use crate::{DataFile, RawObject};
 
 /// `lake.json`: this prefix is a lake of this format.
@@ -79,6 +79,32 @@ pub struct Spec {
     pub retries: Option<String>,
     /// No slot of the run has a lower number.
     pub first_sequence: u64,
+    /// What it does to published tables, if it runs no models.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operation: Option<Operation>,
+}
+
+/// What a run without models does to the published tables of its job.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Operation {
+    /// Gives tables and ledgers the state of an earlier release.
+    Rewind {
+        /// Its number.
+        release: u64,
+    },
+    /// Gives tables that a broken run has committed the state of the newest release, and ends that run.
+    Repair {
+        /// The broken run.
+        run_id: String,
+    },
+    /// Takes a table out of the release.
+    Drop {
+        /// `zone.table`.
+        table: String,
+        /// Whether tables and views that read it may stay without it.
+        force: bool,
+    },
 }
 
 /// Choices of one run that change what it does, not what a table means.
@@ -235,6 +261,52 @@ pub struct Publication {
     /// What the run's reading of each source came to, each raw object once.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reads: Vec<SourceRead>,
+    /// Tables and views that get an earlier state.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub revisions: Vec<Revision>,
+    /// Tables and views, as `zone.table`, that leave the release.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub drops: Vec<String>,
+}
+
+impl Publication {
+    /// Whether nothing becomes visible.
+    pub fn is_empty(&self) -> bool {
+        self.tables.is_empty() && self.revisions.is_empty() && self.drops.is_empty()
+    }
+}
+
+/// One table or view that gets an earlier state.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Revision {
+    /// `zone.table`.
+    pub table: String,
+    /// The files that it gets, if it gets others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content: Option<RevisedContent>,
+    /// What the release says about it; `None` leaves it out of the release. The version is that of the commit, if
+    /// there is one.
+    pub entry: Option<ReleasedTable>,
+    /// Inputs, as `zone.table`, of which it has consumed what this run restores: their versions are not known yet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub own_inputs: Vec<String>,
+}
+
+/// All that a table holds after a commit.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RevisedContent {
+    /// The version that the commit comes after.
+    pub base_version: u64,
+    /// Columns.
+    #[serde(with = "schema")]
+    pub schema: SchemaRef,
+    /// Partition columns in directory order.
+    pub partition_columns: Vec<String>,
+    /// From the model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// All files, sorted by path.
+    pub files: Vec<DataFile>,
 }
 
 /// What becomes of one table.

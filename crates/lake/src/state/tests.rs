@@ -51,7 +51,12 @@ fn outcome() -> Outcome {
         format: Format,
         nonce: "n".to_owned(),
         decided_us: 1,
-        verdict: Verdict::Publish(Publication { tables: vec![table], reads: Vec::new() }),
+        verdict: Verdict::Publish(Publication {
+            tables: vec![table],
+            reads: Vec::new(),
+            revisions: Vec::new(),
+            drops: Vec::new(),
+        }),
     }
 }
 

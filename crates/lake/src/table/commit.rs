@@ -205,6 +205,7 @@ fn make_entry(commit: &TableCommit, schema: &StructType, base: Option<&Base>, na
 
 fn commit_info(commit: &TableCommit) -> CommitInfo {
     let (operation, mode) = match (commit.base, commit.removes.is_empty()) {
+        (Some(_), _) if commit.restores => ("RESTORE", "Overwrite"),
         (None, _) => ("CREATE TABLE AS SELECT", "ErrorIfExists"),
         (Some(_), true) => ("WRITE", "Append"),
         (Some(_), false) => ("WRITE", "Overwrite"),

@@ -50,6 +50,16 @@ pub async fn newest_version(table: &Prefix, hint: Option<u64>) -> Result<Option<
     Ok(listing.iter().filter_map(|object| version_of(&object.key)).max())
 }
 
+/// Finds the version after `base` that a run has made, if it has made one.
+///
+/// # Errors
+/// - [`ErrorKind::Corrupt`]: an entry does not parse.
+/// - [`ErrorKind::Unavailable`], [`ErrorKind::Denied`]: the store did not answer, or refused.
+pub async fn version_of_run(table: &Prefix, base: Option<u64>, run_id: &str) -> Result<Option<u64>> {
+    let entries = entries_after(table, base).await?;
+    Ok(entries.iter().find(|(_, entry)| entry.run_id.as_deref() == Some(run_id)).map(|(version, _)| *version))
+}
+
 /// What one entry says, as far as it decides.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Entry {

@@ -67,6 +67,7 @@ fn commit(base: Option<u64>, run: &str, adds: Vec<DataFile>, removes: Vec<DataFi
         run_id: run.to_owned(),
         sequence: 4,
         description: Some("Plays.".to_owned()),
+        restores: false,
         timestamp_ms: 1_542_069_637_796,
     }
 }

@@ -28,6 +28,7 @@ async fn write_as_another(world: &World, table: &str) {
         run_id: "another program".to_owned(),
         sequence: 0,
         description: None,
+        restores: false,
         timestamp_ms: 0,
     };
     commit_version(&root, &commit).await.unwrap();
@@ -38,7 +39,7 @@ async fn release(world: &World) -> Release {
 }
 
 /// Runs the job while another program writes to `table` as soon as the outcome is decided.
-async fn run_against(world: &World, table: &'static str) -> lakewright_error::Result<crate::RunSummary> {
+pub(super) async fn run_against(world: &World, table: &'static str) -> lakewright_error::Result<crate::RunSummary> {
     // The write has to be done when the event handler returns: it runs on a runtime of its own.
     let on_event = |event: RunEvent| {
         if matches!(event, RunEvent::Publishing) {

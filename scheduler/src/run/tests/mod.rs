@@ -2,6 +2,7 @@
 
 mod crash;
 mod foreign;
+mod maintain;
 mod races;
 mod resume;
 mod store;

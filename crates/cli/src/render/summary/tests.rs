@@ -123,6 +123,7 @@ fn runs_are_listed_with_their_state_and_why_they_failed() {
         sequence: 4,
         state: RunState::Failed,
         accepted_us: 1_542_139_637_000_000,
+        operation: None,
         failure: Some("staging.events: cannot read the raw object".to_owned()),
         summary: None,
     };
