@@ -13,9 +13,8 @@ use lakewright_error::{Error, ErrorKind, Result};
 use lakewright_lake::{
     layout,
     state::{
-        AbortReason, Done, Format, Frozen, FrozenModel, Operation, Outcome, Publication, RunEnd, SourceRead, StepRecord,
-        Verdict,
-        Written, read_object,
+        AbortReason, Done, Format, Frozen, FrozenModel, Operation, Outcome, Publication, RunEnd, SourceRead,
+        StepRecord, Verdict, Written, read_object,
     },
 };
 use tokio::{sync::mpsc, task::JoinSet};

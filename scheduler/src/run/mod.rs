@@ -34,7 +34,7 @@ use uuid::Uuid;
 
 pub use self::inputs::raw_scan;
 use self::{
-    accept::{Accepted, Named, accept, ensure_lake, name_run},
+    accept::{Accepted, accept, ensure_lake, name_run},
     drive::{Driver, Events},
     earlier::{Watch, find_accepted, finish, finish_earlier, unfinished},
     failure::error_of,
@@ -169,7 +169,8 @@ impl Scheduler {
         select_models(&job, &request.options.select, &request.options.exclude)?;
         (self.site.open_raw)(&request.raw)?;
         ensure_lake(&self.site).await?;
-        self.accept_named(&job.name.clone(), &request, Some(job), None).await
+        let job_name = job.name.clone();
+        self.accept_named(&job_name, &request, Some(job), None).await
     }
 
     /// Accepts a run that changes published tables without running models, and drives it to its end, as
@@ -207,7 +208,10 @@ impl Scheduler {
     ) -> Result<AcceptedRun> {
         let mut heart = self.heart();
         let accepted = match name_run(&self.site, &mut heart, job_name, request).await {
-            Ok(named) => accept(&self.site, job_name, request, Named { operation, ..named }).await,
+            Ok(mut named) => {
+                named.operation = operation;
+                accept(&self.site, job_name, request, named).await
+            }
             Err(error) => Err(error),
         };
         match accepted {
@@ -313,7 +317,8 @@ impl Scheduler {
         let record = read_run(&self.site.lake, run_id).await?;
         let key = layout::spec(&record.run_id);
         let spec: Option<Spec> = retrying(|| read_object(&self.site.lake, &key)).await?;
-        let may = |spec: &Spec| spec.operation.is_none() && matches!(record.state, RunState::Failed | RunState::Cancelled);
+        let may =
+            |spec: &Spec| spec.operation.is_none() && matches!(record.state, RunState::Failed | RunState::Cancelled);
         let Some(spec) = spec.filter(may) else {
             return Err(Error::new(ErrorKind::Conflict, "only a run that failed or was cancelled can be tried again")
                 .with("run", &record.run_id)
