@@ -141,6 +141,8 @@ fn read(read: &v1::SourceRead) -> SourceRead {
 /// A run.
 pub(crate) fn record(run: &v1::Run) -> Result<RunRecord> {
     Ok(RunRecord {
+        // The contract has no word for what is done at the lake alone.
+        operation: None,
         run_id: run.run_id.clone(),
         job: run.job.clone(),
         sequence: run.sequence,

@@ -102,7 +102,7 @@ fn drop_table(job: &str, table: &str, force: bool, tables: &BTreeMap<String, Rel
             .with("readers", readers.join(", "))
             .with_hint("drop them first, or give --force: views on it can then not be read"));
     }
-    Ok(Publication { tables: Vec::new(), revisions: Vec::new(), drops: vec![table.to_owned()] })
+    Ok(Publication { tables: Vec::new(), reads: Vec::new(), revisions: Vec::new(), drops: vec![table.to_owned()] })
 }
 
 fn of_another_job(table: &str, owner: &str) -> Error {
@@ -144,7 +144,7 @@ impl Change<'_> {
         }
         let gone = self.own(self.newest).filter(|(name, _)| !self.target.contains_key(*name));
         let drops = gone.map(|(name, _)| name.clone()).collect();
-        Ok(Publication { tables: Vec::new(), revisions, drops })
+        Ok(Publication { tables: Vec::new(), reads: Vec::new(), revisions, drops })
     }
 
     /// Gives what the broken run has committed the state of the newest release.
@@ -181,7 +181,7 @@ impl Change<'_> {
                 revisions.push(Revision { table: name.clone(), content, entry: Some(entry.clone()), own_inputs });
             }
         }
-        Ok(Publication { tables: Vec::new(), revisions, drops: Vec::new() })
+        Ok(Publication { tables: Vec::new(), reads: Vec::new(), revisions, drops: Vec::new() })
     }
 
     fn own<'b>(
@@ -320,7 +320,7 @@ pub(crate) async fn end_broken(site: &Site, repair: &Accepted, run_id: &str) -> 
         step: None,
     };
     let (end, failure) = (RunEnd::Failed, Some(failure));
-    let done = Done { format: Format, sequence, end, release: None, steps: Vec::new(), failure, duration_us: 0 };
+    let done = Done { format: Format, sequence, end, release: None, steps: Vec::new(), reads: Vec::new(), failure, duration_us: 0 };
     create(&site.lake, &layout::done(run_id), &done).await?;
     let marker = layout::active(run_id);
     retrying(|| site.lake.delete(&marker)).await
