@@ -320,7 +320,16 @@ pub(crate) async fn end_broken(site: &Site, repair: &Accepted, run_id: &str) -> 
         step: None,
     };
     let (end, failure) = (RunEnd::Failed, Some(failure));
-    let done = Done { format: Format, sequence, end, release: None, steps: Vec::new(), reads: Vec::new(), failure, duration_us: 0 };
+    let done = Done {
+        format: Format,
+        sequence,
+        end,
+        release: None,
+        steps: Vec::new(),
+        reads: Vec::new(),
+        failure,
+        duration_us: 0,
+    };
     create(&site.lake, &layout::done(run_id), &done).await?;
     let marker = layout::active(run_id);
     retrying(|| site.lake.delete(&marker)).await
