@@ -47,7 +47,7 @@ fn total(reports: &[RangeReport]) -> Tally {
 }
 
 /// Lines that are no JSON objects, with the code of the reason.
-const NO_RECORDS: [(&[u8], &str); 13] = [
+const NO_RECORDS: [(&[u8], &str); 14] = [
     (b"no json at all", "malformed"),
     (b"{\"id\":1", "malformed"),
     (b"{\"id\":1,\"name\":\"x\"", "malformed"),
@@ -55,6 +55,7 @@ const NO_RECORDS: [(&[u8], &str); 13] = [
     (b"{\"id\":1} {\"id\":2}", "malformed"),
     (b"{\"id\":1},", "malformed"),
     (b"{'id':1}", "malformed"),
+    (b"{\"id\":1,\"other\":[01]}", "malformed"),
     (b"\"name\":\"x\"}", "malformed"),
     (b"17", "not_an_object"),
     (b"[{\"id\":1}]", "not_an_object"),
@@ -103,6 +104,17 @@ async fn a_field_that_does_not_fit_is_null_and_counted() {
     assert_eq!(total(&reports), Tally { lines: 4, rows: 4, rejects: 0, left_out: 0, blanks: 0 });
     let misfits = &reports[0].drift.misfits;
     assert_eq!((misfits.get("id"), misfits.get("name")), (Some(&2), None));
+}
+
+#[tokio::test]
+async fn fields_that_are_not_declared_and_keys_that_come_again_are_counted() {
+    let fixture = Fixture::new(1);
+    let text = "{\"id\":1,\"city\":\"a\"}\n{\"id\":2,\"id\":3,\"city\":{}}\n{\"id\":4}\nno json\n";
+    let sql = "SELECT sum(id) AS s FROM raw.events";
+    let (rows, reports) = read(&fixture, &events(), text, mode(ReadMode::Permissive), sql).await.unwrap();
+    assert!(rows.contains("| 8 |"), "the last of equal keys counts: {rows}");
+    let drift = &reports[0].drift;
+    assert_eq!((drift.undeclared.get("city"), drift.undeclared.len(), drift.duplicate_keys), (Some(&2), 1, 1));
 }
 
 #[tokio::test]
