@@ -1,0 +1,1 @@
+//! The data plane: a host of Ballista's executor.
