@@ -29,6 +29,8 @@ pub enum StepWork {
     Replace,
     /// Rows of new units of the driving input are added.
     Append,
+    /// Rows that what has changed gives or gave are computed and replaced.
+    Update,
     /// A view: its definition is stored.
     Define,
 }
@@ -39,6 +41,7 @@ impl From<state::StepWork> for StepWork {
             state::StepWork::Skip => Self::Skip,
             state::StepWork::Replace => Self::Replace,
             state::StepWork::Append => Self::Append,
+            state::StepWork::Update => Self::Update,
             state::StepWork::Define => Self::Define,
         }
     }
@@ -50,6 +53,7 @@ impl From<StepWork> for state::StepWork {
             StepWork::Skip => Self::Skip,
             StepWork::Replace => Self::Replace,
             StepWork::Append => Self::Append,
+            StepWork::Update => Self::Update,
             StepWork::Define => Self::Define,
         }
     }

@@ -83,6 +83,7 @@ fn action(action: Option<&v1::StepAction>) -> Result<StepAction> {
         v1::StepWork::Skip => StepWork::Skip,
         v1::StepWork::Replace => StepWork::Replace,
         v1::StepWork::Append => StepWork::Append,
+        v1::StepWork::Update => StepWork::Update,
         v1::StepWork::Define => StepWork::Define,
         v1::StepWork::Unspecified => return Err(corrupt("work")),
     };

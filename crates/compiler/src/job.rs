@@ -127,6 +127,17 @@ pub enum SourceCompression {
     Zstd,
 }
 
+/// What becomes of rows whose raw object has gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OnDelete {
+    /// They stay.
+    Keep,
+    /// They go, too.
+    Remove,
+    /// The run fails.
+    Fail,
+}
+
 /// The options of a source, with defaults filled in (`job-files.md` has the table).
 #[derive(Clone, Debug, PartialEq)]
 pub struct SourceOptions {
@@ -142,6 +153,8 @@ pub struct SourceOptions {
     pub max_rejects: Option<u64>,
     /// Share of rejects among the records above which a run fails, from 0 to 1.
     pub max_reject_ratio: f64,
+    /// What becomes of rows whose raw object has gone.
+    pub on_delete: OnDelete,
 }
 
 /// How a model's table is replaced by a run.

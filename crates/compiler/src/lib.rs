@@ -30,7 +30,7 @@ pub use compile::compile_job;
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
 pub use folder::JobFolder;
 pub use job::{
-    Analysis, Column, Job, JsonMode, Model, ModelKind, Param, ParamType, ParamValue, Query, Source, SourceCompression,
+    Analysis, Column, Job, JsonMode, Model, ModelKind, OnDelete, Param, ParamType, ParamValue, Query, Source, SourceCompression,
     SourceOptions,
 };
 pub use name::TableName;

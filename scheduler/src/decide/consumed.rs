@@ -45,7 +45,7 @@ pub(crate) fn difference(input: &str, listing: &[RawObject], ledger: &[Unit]) ->
 }
 
 /// Identity: key, size, and the ETag where both have one, else the time of the last change.
-fn is_same(unit: &Unit, object: &RawObject) -> bool {
+pub(crate) fn is_same(unit: &Unit, object: &RawObject) -> bool {
     unit.size_bytes == object.size_bytes
         && match (&unit.etag, &object.etag) {
             (Some(left), Some(right)) => left == right,

@@ -9,11 +9,11 @@ mod consumed;
 
 use std::collections::BTreeMap;
 
-use lakewright_compiler::{Job, Model, ModelKind, TableName};
+use lakewright_compiler::{Job, Model, ModelKind, OnDelete, TableName};
 use lakewright_error::{Error, ErrorKind, Result};
 use lakewright_lake::state::{InputState, ReleasedTable};
 
-pub(crate) use consumed::{Difference, difference};
+pub(crate) use consumed::{Difference, difference, is_same};
 
 use crate::{
     StepAction, StepWork,
@@ -66,6 +66,8 @@ enum InputChange<'a> {
     Rebuilt(&'a TableName),
     /// A table that has gained files, and kept those that were consumed.
     Gained(&'a TableName),
+    /// A table of which this run replaces rows.
+    Updated(&'a TableName),
     /// A table that has changed in another way since.
     Moved(&'a TableName),
 }
@@ -92,7 +94,7 @@ impl Step<'_> {
         };
         let changes = self.changes(entry, lineage);
         if !self.evidence.accept_losses {
-            refuse_losses(&self.model.name, &changes)?;
+            refuse_losses(self.job, &self.model.name, &changes)?;
         }
         if let Some(reason) = self.whole_reason(entry, lineage) {
             return Ok(self.decision(StepWork::Replace, reason));
@@ -170,6 +172,7 @@ impl Step<'_> {
             };
             match (self.made.get(table), seen) {
                 (Some(StepWork::Replace | StepWork::Define), _) => changes.push(InputChange::Rebuilt(table)),
+                (Some(StepWork::Update), _) => changes.push(InputChange::Updated(table)),
                 (Some(StepWork::Append), true) => changes.push(InputChange::Gained(table)),
                 (None | Some(StepWork::Skip), true) => {}
                 (_, false) if kept() == Some(true) => changes.push(InputChange::Gained(table)),
@@ -193,28 +196,33 @@ impl Step<'_> {
         }
         match changes.first() {
             None => self.decision(StepWork::Skip, UNCHANGED),
-            Some(change @ (InputChange::Rebuilt(_) | InputChange::Moved(_))) => {
-                self.decision(StepWork::Replace, change.describe())
+            Some(change @ InputChange::Rebuilt(_)) => self.decision(StepWork::Replace, change.describe()),
+            Some(change @ (InputChange::Updated(_) | InputChange::Moved(_))) => {
+                self.decision(StepWork::Update, change.describe())
             }
             Some(change @ InputChange::Gained(_)) => self.decision(StepWork::Append, change.describe()),
-            Some(change @ InputChange::Listed(_, difference)) if difference.changed.is_empty() => {
-                let added = !difference.added.is_empty();
-                let mut decision = if added {
-                    self.decision(StepWork::Append, format!("{driving}: {}", objects(difference.added.len(), "new")))
-                } else {
-                    self.decision(StepWork::Skip, UNCHANGED)
-                };
-                if !difference.lost.is_empty() {
-                    decision.notes.push(format!(
-                        "{}: {}; rows of objects that have gone stay until a full refresh",
-                        self.model.name,
-                        change.describe()
-                    ));
-                }
-                decision
-            }
-            Some(change) => self.decision(StepWork::Replace, change.describe()),
+            Some(InputChange::Listed(source, difference)) => self.decide_by_object(source, difference),
         }
+    }
+
+    fn decide_by_object(&self, source: &TableName, difference: &Difference) -> Decision {
+        let on_delete = self.job.sources.get(source).map_or(OnDelete::Keep, |source| source.options.on_delete);
+        let removes = on_delete == OnDelete::Remove && !difference.lost.is_empty();
+        let mut decision = if !difference.changed.is_empty() || removes {
+            self.decision(StepWork::Update, described(source, difference))
+        } else if !difference.added.is_empty() {
+            self.decision(StepWork::Append, format!("{source}: {}", objects(difference.added.len(), "new")))
+        } else {
+            self.decision(StepWork::Skip, UNCHANGED)
+        };
+        if !difference.lost.is_empty() && !removes {
+            decision.notes.push(format!(
+                "{}: {}; rows of objects that have gone stay until a full refresh",
+                self.model.name,
+                described(source, difference)
+            ));
+        }
+        decision
     }
 }
 
@@ -225,7 +233,11 @@ const USES_TIME: &str = "it uses the time of the run";
 impl InputChange<'_> {
     fn input(&self) -> &TableName {
         match self {
-            Self::Listed(input, _) | Self::Rebuilt(input) | Self::Gained(input) | Self::Moved(input) => input,
+            Self::Listed(input, _)
+            | Self::Rebuilt(input)
+            | Self::Gained(input)
+            | Self::Updated(input)
+            | Self::Moved(input) => input,
         }
     }
 
@@ -233,24 +245,20 @@ impl InputChange<'_> {
         match self {
             Self::Rebuilt(input) => format!("{input} is rebuilt"),
             Self::Gained(input) => format!("{input} has new files"),
+            Self::Updated(input) => format!("rows of {input} are replaced"),
             Self::Moved(input) => format!("{input} has changed"),
-            Self::Listed(input, difference) => {
-                let counts = [
-                    (difference.added.len(), "new"),
-                    (difference.changed.len(), "changed"),
-                    (difference.lost.len(), "gone"),
-                ];
-                let parts: Vec<String> =
-                    counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| objects(*count, what)).collect();
-                let example = difference.changed.first().map_or(String::new(), |key| format!(" ({key})"));
-                if parts.is_empty() {
-                    format!("{input} has changed")
-                } else {
-                    format!("{input}: {}{example}", parts.join(", "))
-                }
-            }
+            Self::Listed(input, difference) => described(input, difference),
         }
     }
+}
+
+fn described(input: &TableName, difference: &Difference) -> String {
+    let counts =
+        [(difference.added.len(), "new"), (difference.changed.len(), "changed"), (difference.lost.len(), "gone")];
+    let parts: Vec<String> =
+        counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| objects(*count, what)).collect();
+    let example = difference.changed.first().map_or(String::new(), |key| format!(" ({key})"));
+    if parts.is_empty() { format!("{input} has changed") } else { format!("{input}: {}{example}", parts.join(", ")) }
 }
 
 /// `1 new object`, `12 new objects`.
@@ -266,10 +274,19 @@ pub(crate) fn belongs_to(table: &TableName, job: &str) -> Error {
         .with_hint("rename the model's file, or give this job a lake of its own")
 }
 
-fn refuse_losses(table: &TableName, changes: &[InputChange<'_>]) -> Result<()> {
+fn refuse_losses(job: &Job, table: &TableName, changes: &[InputChange<'_>]) -> Result<()> {
     for change in changes {
-        if let InputChange::Listed(source, difference) = change
-            && difference.lost.len() * LOST_ONE_IN > difference.known
+        let InputChange::Listed(source, difference) = change else { continue };
+        let on_delete = job.sources.get(*source).map_or(OnDelete::Keep, |source| source.options.on_delete);
+        if let Some(object) = difference.lost.first().filter(|_| on_delete == OnDelete::Fail) {
+            return Err(Error::new(ErrorKind::Corrupt, "a source has lost an object, and its on_delete is FAIL")
+                .with("source", source)
+                .with("table", table)
+                .with("lost", format!("{} of {}", difference.lost.len(), difference.known))
+                .with("object", object)
+                .with_hint("restore it; to leave its rows where they are, run once with --accept-losses"));
+        }
+        if difference.lost.len() * LOST_ONE_IN > difference.known
         {
             let example = difference.lost.first().map_or("", String::as_str);
             return Err(Error::new(ErrorKind::Corrupt, "a source has lost more than 5 % of its known objects at once")

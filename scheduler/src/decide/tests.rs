@@ -1,6 +1,6 @@
 //! Tables of what is decided, and why.
 
-use lakewright_compiler::{ModelKind, Param, ParamType, ParamValue};
+use lakewright_compiler::{ModelKind, OnDelete, Param, ParamType, ParamValue};
 use lakewright_lake::{
     RawObject,
     state::{Format, Release, ReleasedView, Unit},
@@ -119,7 +119,7 @@ impl Case {
     }
 }
 
-use StepWork::{Append, Define, Replace, Skip};
+use StepWork::{Append, Define, Replace, Skip, Update};
 
 /// Checks works and reasons of staging.events, curated.plays, curated.top, curated.by_song.
 #[track_caller]
@@ -161,18 +161,47 @@ fn new_objects_are_appended_through_the_tables_that_they_drive() {
 }
 
 #[test]
-fn a_changed_object_rebuilds_what_was_appended_from_it() {
+fn a_changed_object_updates_what_was_appended_from_it() {
     let mut case = Case::published();
     case.listings.get_mut(&name("raw.events")).unwrap()[7].size_bytes = 9;
     assert_decided(
         &case,
         [
-            (Replace, "raw.events: 1 changed object (events/007.json)"),
-            (Replace, "staging.events is rebuilt"),
+            (Update, "raw.events: 1 changed object (events/007.json)"),
+            (Update, "rows of staging.events are replaced"),
             SAME,
-            (Replace, "staging.events is rebuilt"),
+            (Replace, "rows of staging.events are replaced"),
         ],
     );
+}
+
+#[test]
+fn rows_of_vanished_objects_go_where_the_source_says_so() {
+    let mut case = Case::published();
+    case.job.sources.get_mut(&name("raw.events")).unwrap().options.on_delete = OnDelete::Remove;
+    case.listings.get_mut(&name("raw.events")).unwrap().truncate(39);
+    assert_decided(
+        &case,
+        [
+            (Update, "raw.events: 1 gone object"),
+            (Update, "rows of staging.events are replaced"),
+            SAME,
+            (Replace, "rows of staging.events are replaced"),
+        ],
+    );
+    assert_eq!(decide(&case.job, &case.evidence()).unwrap()[0].notes, Vec::<String>::new());
+}
+
+#[test]
+fn one_vanished_object_fails_a_run_where_the_source_says_so_unless_it_is_accepted() {
+    let mut case = Case::published();
+    case.job.sources.get_mut(&name("raw.events")).unwrap().options.on_delete = OnDelete::Fail;
+    case.listings.get_mut(&name("raw.events")).unwrap().truncate(39);
+    let error = decide(&case.job, &case.evidence()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+    assert!(error.to_string().contains("events/039.json"), "{error}");
+    case.options.accept_losses = true;
+    assert_decided(&case, [SAME; 4]);
 }
 
 #[test]
@@ -286,7 +315,7 @@ fn files_that_an_earlier_run_gave_to_the_driving_table_alone_are_appended() {
     case.unseen_files.insert(name("curated.plays"), vec!["a.parquet", "b.parquet", "c.parquet"]);
     assert_eq!(case.decide()[1], (Append, "staging.events has new files".to_owned()));
     case.unseen_files.insert(name("curated.plays"), vec!["b.parquet", "c.parquet"]);
-    assert_eq!(case.decide()[1], (Replace, "staging.events has changed".to_owned()));
+    assert_eq!(case.decide()[1], (Update, "staging.events has changed".to_owned()));
 }
 
 #[test]

@@ -151,7 +151,7 @@ fn exceeds(rejects: u64, records: u64, ratio_max: f64) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use lakewright_compiler::{JsonMode, SourceCompression, SourceOptions, TableName};
+    use lakewright_compiler::{JsonMode, OnDelete, SourceCompression, SourceOptions, TableName};
 
     use super::*;
 
@@ -213,6 +213,7 @@ mod tests {
                 corrupt_record: None,
                 max_rejects,
                 max_reject_ratio,
+                on_delete: OnDelete::Keep,
             },
             description: None,
             file: "raw/events.sql".to_owned(),

@@ -67,7 +67,7 @@ impl Plan {
 
 /// Whether the work makes files.
 pub(crate) fn executes(work: StepWork) -> bool {
-    matches!(work, StepWork::Replace | StepWork::Append)
+    matches!(work, StepWork::Replace | StepWork::Append | StepWork::Update)
 }
 
 /// Freezes the run, or takes up what another driver has frozen meanwhile.

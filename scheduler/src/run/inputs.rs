@@ -11,7 +11,7 @@ use std::{
 };
 
 use datafusion::common::ScalarValue;
-use lakewright_compiler::{JsonMode, Model, Source, SourceCompression, TableName};
+use lakewright_compiler::{JsonMode, Model, OnDelete, Source, SourceCompression, TableName};
 use lakewright_engine::{Compression, RawScan, ReadMode, Reading, Relation, TableScan, TableWrite};
 use lakewright_error::{Error, ErrorKind, Result};
 use lakewright_lake::{
@@ -19,10 +19,15 @@ use lakewright_lake::{
     state::{Unit, Written, listing_digest, read_ledger},
 };
 
-use super::{accept::Accepted, freeze::Plan, race::retrying};
+use super::{
+    accept::Accepted,
+    freeze::Plan,
+    race::retrying,
+    rework::{Consumed, Gone, Present, Rework, rework},
+};
 use crate::{
     StepInput, StepTask, StepWork,
-    decide::difference,
+    decide::{difference, is_same},
     lineage::{Parts, declared_params},
     literal::{self, EXECUTION_TS, RUN_ID},
 };
@@ -45,6 +50,17 @@ pub(crate) struct StepSite<'a> {
 pub(crate) struct StoredInputs {
     pub(crate) raw: BTreeMap<TableName, Vec<RawObject>>,
     tables: BTreeMap<TableName, TableScan>,
+    /// Files of the table itself that the step takes the place of.
+    pub(crate) removes: Vec<DataFile>,
+}
+
+/// What an update reads again, and all that it follows from.
+#[derive(Debug)]
+struct Reread {
+    rework: Rework,
+    input: TableName,
+    consumed: Consumed,
+    present: BTreeMap<String, Present>,
 }
 
 /// The segment that a step adds to its table's ledger.
@@ -88,7 +104,74 @@ impl StepSite<'_> {
         for table in &lineage.tables {
             inputs.tables.insert(table.clone(), self.table_scan(model, table).await?);
         }
+        if let Some(Reread { rework, input, .. }) = self.reread(model).await? {
+            let read = |key: &str| rework.reads.contains(key);
+            for objects in inputs.raw.get_mut(&input).into_iter() {
+                objects.retain(|object| read(&object.key));
+            }
+            for scan in inputs.tables.get_mut(&input).into_iter() {
+                scan.files.retain(|file| read(&file.path));
+            }
+            inputs.removes = rework.removes;
+        }
         Ok(inputs)
+    }
+
+    /// What an update of a table that is computed file by file reads again; `None` for any other step.
+    async fn reread(&self, model: &Model) -> Result<Option<Reread>> {
+        let Some(input) = self.plan.driving(model).filter(|_| self.plan.work(&model.name) == StepWork::Update) else {
+            return Ok(None);
+        };
+        let entry = self.plan.evidence.released(&model.name).ok_or_else(|| internal(&model.name))?;
+        let (table, name) = (model.name.to_string(), input.to_string());
+        let ledger = retrying(|| read_ledger(self.lake, &table, &entry.ledger)).await?;
+        let consumed = Consumed::new(&table, &name, ledger);
+        let root = self.lake.child(&layout::table_root(model.name.zone(), model.name.table()))?;
+        let own = self.base_snapshot(&root, &model.name).await?.files;
+        let (present, gone) = match self.plan.job.sources.get(input) {
+            Some(source) => (self.present_objects(source, &consumed), gone_of(source)),
+            None => (self.present_files(input, &consumed).await?, Gone::Goes),
+        };
+        let rework = rework(&consumed, &present, &own, gone).map_err(|error| error.with("table", &table))?;
+        Ok(Some(Reread { rework, input: input.clone(), consumed, present }))
+    }
+
+    fn present_objects(&self, source: &Source, consumed: &Consumed) -> BTreeMap<String, Present> {
+        let input = source.name.to_string();
+        let listing = self.plan.evidence.listings.get(&source.name);
+        let objects = listing.map_or(&[][..], |listing| listing.objects.as_slice()).iter();
+        let present = objects.map(|object| {
+            let same = consumed.units.get(&object.key).is_none_or(|unit| is_same(unit, object));
+            (object.key.clone(), Present { unit: Unit::raw(&input, object), same })
+        });
+        present.collect()
+    }
+
+    async fn present_files(&self, input: &TableName, consumed: &Consumed) -> Result<BTreeMap<String, Present>> {
+        let root = self.lake.child(&layout::table_root(input.zone(), input.table()))?;
+        let name = input.to_string();
+        let present = self.current_files(&root, input).await?.into_iter().map(|file| {
+            let same = consumed.units.get(&file.path).is_none_or(|unit| unit.size_bytes == file.size_bytes);
+            (file.path.clone(), Present { unit: Unit::file(&name, &file), same })
+        });
+        Ok(present.collect())
+    }
+
+    /// The files that a table has after the run.
+    async fn current_files(&self, root: &Prefix, table: &TableName) -> Result<Vec<DataFile>> {
+        let written = || self.written.get(table).ok_or_else(|| internal(table));
+        Ok(match self.plan.work(table) {
+            StepWork::Replace => written()?.files.clone(),
+            StepWork::Append | StepWork::Update => {
+                let Written { files, removes, .. } = written()?;
+                let removed: BTreeSet<&str> = removes.iter().map(|file| file.path.as_str()).collect();
+                let mut all = self.base_snapshot(root, table).await?.files;
+                all.retain(|file| !removed.contains(file.path.as_str()));
+                all.extend(files.iter().cloned());
+                all
+            }
+            StepWork::Skip | StepWork::Define => self.base_snapshot(root, table).await?.files,
+        })
     }
 
     /// Whether only what the input has gained is read.
@@ -107,16 +190,13 @@ impl StepSite<'_> {
 
     async fn table_scan(&self, model: &Model, table: &TableName) -> Result<TableScan> {
         let root = self.lake.child(&layout::table_root(table.zone(), table.table()))?;
-        let written = || {
-            let written = self.written.get(table).ok_or_else(|| internal(table))?;
-            Ok::<_, Error>(written.files.clone())
-        };
         let files = match (self.plan.work(table), self.reads_gain(model, table)) {
-            (StepWork::Replace, _) => written()?,
-            (StepWork::Append, false) => [self.base_snapshot(&root, table).await?.files, written()?].concat(),
-            (StepWork::Append, true) => [self.unseen_files(&root, model, table).await?, written()?].concat(),
+            (StepWork::Append, true) => {
+                let written = self.written.get(table).ok_or_else(|| internal(table))?;
+                [self.unseen_files(&root, model, table).await?, written.files.clone()].concat()
+            }
             (StepWork::Skip | StepWork::Define, true) => self.unseen_files(&root, model, table).await?,
-            (StepWork::Skip | StepWork::Define, false) => self.base_snapshot(&root, table).await?.files,
+            (_, _) => self.current_files(&root, table).await?,
         };
         let upstream = self.plan.job.models.iter().find(|upstream| upstream.name == *table);
         let (schema, partition_columns) = match (upstream, self.plan.evidence.released(table)) {
@@ -205,6 +285,9 @@ impl StepSite<'_> {
     pub(crate) async fn segment(&self, model: &Model) -> Result<Option<Segment>> {
         let lineage = self.plan.evidence.lineages.get(&model.name).ok_or_else(|| internal(&model.name))?;
         let driving = self.plan.driving(model);
+        if let Some(reread) = self.reread(model).await? {
+            return Ok(Some(Segment { units: self.ledger_after(model, reread), kept: Vec::new() }));
+        }
         let mut units = Vec::new();
         for source in lineage.sources.iter().filter(|source| self.adds_units(model, source)) {
             let input = source.to_string();
@@ -214,7 +297,11 @@ impl StepSite<'_> {
         if let Some(table) = driving.filter(|driving| lineage.tables.contains(*driving)) {
             let input = table.to_string();
             let scan = self.table_scan(model, table).await?;
-            units.extend(scan.files.iter().map(|file| file_unit(&input, file)));
+            units.extend(scan.files.iter().map(|file| Unit::file(&input, file)));
+        }
+        units.iter_mut().for_each(|unit| unit.batch = self.run.sequence);
+        if driving.is_some() {
+            units.extend(self.made(model));
         }
         if lineage.sources.is_empty() && driving.is_none() {
             return Ok(None);
@@ -222,7 +309,7 @@ impl StepSite<'_> {
         let entry = self.plan.evidence.released(&model.name);
         let earlier = match self.plan.work(&model.name) {
             StepWork::Append => entry.map_or(&[][..], |entry| entry.ledger.as_slice()),
-            StepWork::Replace | StepWork::Skip | StepWork::Define => &[],
+            StepWork::Replace | StepWork::Update | StepWork::Skip | StepWork::Define => &[],
         };
         if earlier.len() < LEDGER_SEGMENTS_MAX {
             return Ok(Some(Segment { units, kept: earlier.to_vec() }));
@@ -231,6 +318,25 @@ impl StepSite<'_> {
         let mut all = retrying(|| read_ledger(self.lake, &table, earlier)).await?;
         all.extend(units);
         Ok(Some(Segment { units: all, kept: Vec::new() }))
+    }
+
+    /// The files that the step has made, as units of the table itself.
+    fn made(&self, model: &Model) -> Vec<Unit> {
+        let table = model.name.to_string();
+        let files = self.written.get(&model.name).map_or(&[][..], |written| written.files.as_slice());
+        files.iter().map(|file| Unit::file(&table, file).in_batch(self.run.sequence)).collect()
+    }
+
+    /// The whole ledger of a table after it was updated.
+    fn ledger_after(&self, model: &Model, reread: Reread) -> Vec<Unit> {
+        let Reread { rework, input, mut consumed, present } = reread;
+        let stays = self.plan.job.sources.get(&input).is_some_and(|source| gone_of(source) == Gone::Stays);
+        for unit in consumed.units.values_mut().filter(|unit| !present.contains_key(&unit.key)) {
+            unit.gone |= stays;
+        }
+        let read = present.into_values().filter(|present| rework.reads.contains(&present.unit.key));
+        let read = read.map(|present| present.unit.in_batch(self.run.sequence)).collect();
+        consumed.after(&rework, read, self.made(model))
     }
 
     /// An appending step records its driving input only: nothing else has changed.
@@ -257,7 +363,12 @@ impl StepSite<'_> {
 impl StoredInputs {
     /// SHA-256 over what is read and how the result is used.
     pub(crate) fn digest(&self, work: StepWork) -> String {
-        let mut digest = Parts::new(if work == StepWork::Append { "append" } else { "replace" });
+        let mut digest = Parts::new(match work {
+            StepWork::Append => "append",
+            StepWork::Update => "update",
+            StepWork::Replace | StepWork::Skip | StepWork::Define => "replace",
+        });
+        self.removes.iter().for_each(|file| digest.add(&file.path));
         for (name, objects) in &self.raw {
             digest.add(&name.to_string());
             digest.add(&listing_digest(objects));
@@ -273,14 +384,12 @@ impl StoredInputs {
     }
 }
 
-fn file_unit(input: &str, file: &DataFile) -> Unit {
-    Unit {
-        input: input.to_owned(),
-        key: file.path.clone(),
-        size_bytes: file.size_bytes,
-        etag: None,
-        modified_us: 0,
-        gone: false,
+/// What becomes of rows of the source whose objects have gone.
+fn gone_of(source: &Source) -> Gone {
+    match source.options.on_delete {
+        OnDelete::Remove => Gone::Goes,
+        // Where losses fail a run and were accepted, nobody has asked for rows to go.
+        OnDelete::Keep | OnDelete::Fail => Gone::Stays,
     }
 }
 

@@ -15,6 +15,7 @@ mod publish;
 mod race;
 mod rejects;
 mod reports;
+mod rework;
 mod site;
 mod steps;
 

@@ -50,7 +50,7 @@ pub(crate) fn publication(
         match plan.work(&model.name) {
             StepWork::Skip => {}
             StepWork::Define => tables.push(defined_view(run, plan, model)?),
-            StepWork::Replace | StepWork::Append => {
+            StepWork::Replace | StepWork::Append | StepWork::Update => {
                 let missing = || Error::new(ErrorKind::Internal, "a step was not checked").with("table", &model.name);
                 let written = written.get(&model.name).ok_or_else(missing)?;
                 let checked = checked.get(&model.name).ok_or_else(missing)?;
@@ -75,6 +75,7 @@ fn published_table(plan: &Plan, model: &Model, written: &Written, checked: &Chec
         partition_columns: model.partitioned_by.clone(),
         description: model.description.clone(),
         files: written.files.clone(),
+        removes: written.removes.clone(),
         view: None,
         inputs,
         own_inputs,
@@ -100,6 +101,7 @@ fn defined_view(run: &Accepted, plan: &Plan, model: &Model) -> Result<PublishedT
         partition_columns: Vec::new(),
         description: model.description.clone(),
         files: Vec::new(),
+        removes: Vec::new(),
         view: Some(view),
         inputs: BTreeMap::new(),
         own_inputs: Vec::new(),
@@ -203,8 +205,13 @@ fn released_table(
     versions: &BTreeMap<String, u64>,
     release: u64,
 ) -> ReleasedTable {
-    // An appended table keeps what it had; a replaced one does not.
-    let kept = before.filter(|_| StepWork::from(published.work) == StepWork::Append);
+    // A table that is added to or updated keeps what is not removed; a replaced one does not.
+    let keeps = matches!(published.work.into(), StepWork::Append | StepWork::Update);
+    let kept = before.filter(|_| keeps);
+    let total = |kept: Option<u64>, of: &dyn Fn(&DataFile) -> u64| {
+        let sum = |files: &[DataFile]| files.iter().map(of).sum::<u64>();
+        (kept.unwrap_or(0) + sum(&published.files)).saturating_sub(sum(&published.removes))
+    };
     let mut inputs = published.inputs.clone();
     for input in &published.own_inputs {
         if let Some(version) = versions.get(input) {
@@ -223,9 +230,9 @@ fn released_table(
         partition_columns: published.partition_columns.clone(),
         description: published.description.clone(),
         version: versions.get(&published.table).copied(),
-        rows: kept.map_or(0, |kept| kept.rows) + published.files.iter().map(|file| file.row_count).sum::<u64>(),
-        files: kept.map_or(0, |kept| kept.files) + published.files.len() as u64,
-        bytes: kept.map_or(0, |kept| kept.bytes) + published.files.iter().map(|file| file.size_bytes).sum::<u64>(),
+        rows: total(kept.map(|kept| kept.rows), &|file| file.row_count),
+        files: total(kept.map(|kept| kept.files), &|_| 1),
+        bytes: total(kept.map(|kept| kept.bytes), &|file| file.size_bytes),
         view: published.view.clone(),
         inputs,
         ledger,

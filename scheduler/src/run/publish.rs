@@ -39,8 +39,8 @@ pub(crate) const REBASES_MAX: usize = 100;
 /// - [`ErrorKind::Unsupported`]: the table needs a feature that this program does not have.
 pub(crate) async fn check_table(at: StepSite<'_>, model: &Model, written: &Written) -> Result<Checked> {
     let root = at.lake.child(&layout::table_root(model.name.zone(), model.name.table()))?;
-    let appends = at.plan.work(&model.name) == StepWork::Append;
-    let (base_version, base_files) = check_base(at.plan, &model.name, appends, &root).await?;
+    let keeps = matches!(at.plan.work(&model.name), StepWork::Append | StepWork::Update);
+    let (base_version, base_files) = check_base(at.plan, &model.name, keeps, &root).await?;
     check_files(&root, &written.files).await?;
     let segment = at.segment(model).await?;
     if let Some(segment) = &segment {
@@ -52,14 +52,15 @@ pub(crate) async fn check_table(at: StepSite<'_>, model: &Model, written: &Writt
     Ok(Checked { base_version, base_files, segment })
 }
 
-/// Finds the version that a commit comes after, and the files that it removes.
+/// Finds the version that a commit comes after, and the files that a replacement removes. `keeps` tells that rows of
+/// the table stay.
 ///
 /// # Errors
 /// As [`check_table`].
 pub(crate) async fn check_base(
     plan: &Plan,
     table: &TableName,
-    appends: bool,
+    keeps: bool,
     root: &Prefix,
 ) -> Result<(Option<u64>, Vec<DataFile>)> {
     let released = plan.evidence.released(table).and_then(|entry| entry.version);
@@ -74,8 +75,8 @@ pub(crate) async fn check_base(
         Some(version) if newest < version => {
             return Err(damaged(table, "a table is older than the newest release says", version));
         }
-        // What the release names is this job's, and an addition removes nothing: the log need not be read.
-        Some(version) if newest == version && appends => return Ok((Some(version), Vec::new())),
+        // What the release names is this job's, and what is removed of it is known: the log need not be read.
+        Some(version) if newest == version && keeps => return Ok((Some(version), Vec::new())),
         Some(_) | None => {}
     }
     let snapshot = retrying(|| read_snapshot(root, Some(newest))).await?;
@@ -83,7 +84,7 @@ pub(crate) async fn check_base(
     if snapshot.job.as_deref() != Some(plan.job.name.as_str()) {
         return Err(belongs_to(table, snapshot.job.as_deref().unwrap_or("none")));
     }
-    if let Some(version) = released.filter(|_| appends) {
+    if let Some(version) = released.filter(|_| keeps) {
         refuse_foreign_data(table, root, version, &snapshot).await?;
     }
     Ok((Some(newest), snapshot.files))
@@ -95,7 +96,7 @@ async fn refuse_foreign_data(table: &TableName, root: &Prefix, released: u64, ne
     if base.as_ref().map(paths) == Some(paths(newest)) {
         return Ok(());
     }
-    Err(Error::new(ErrorKind::Conflict, "somebody else has changed a table that the run adds to")
+    Err(Error::new(ErrorKind::Conflict, "somebody else has changed a table that the run adds to or updates")
         .with("table", table)
         .with("version", newest.version)
         .with_hint(format!("rebuild it with --full-refresh --select {table}")))
@@ -146,6 +147,7 @@ pub(crate) async fn commit_table(
     let mut removes = match (published.work.into(), base_files) {
         (StepWork::Replace, Some(files)) => files,
         (StepWork::Replace, None) => files_at(&root, base).await?,
+        (StepWork::Update, _) => published.removes.clone(),
         (StepWork::Append | StepWork::Skip | StepWork::Define, _) => Vec::new(),
     };
     for _ in 0..REBASES_MAX {
@@ -171,7 +173,9 @@ pub(crate) async fn commit_table(
                 }
                 tracing::warn!(table = published.table, latest, "commit moved behind a foreign one");
                 base = Some(latest);
-                removes = if replaces { files_at(&root, base).await? } else { Vec::new() };
+                if replaces {
+                    removes = files_at(&root, base).await?;
+                }
             }
         }
     }
@@ -191,7 +195,7 @@ pub(crate) async fn files_at(root: &Prefix, version: Option<u64>) -> Result<Vec<
 }
 
 async fn break_run(site: &Site, run: &Accepted, published: &PublishedTable, latest: u64) -> Error {
-    let message = "somebody else has changed a table while the run was publishing an addition to it";
+    let message = "somebody else has changed a table while the run was publishing a change of it";
     let broken = Broken { format: Format, table: published.table.clone(), message: message.to_owned() };
     // Advisory: the error says the same to whoever is watching.
     if let Err(error) = create(&site.lake, &layout::broken(&run.run_id), &broken).await {

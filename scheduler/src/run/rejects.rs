@@ -196,6 +196,7 @@ fn published(
         partition_columns: Vec::new(),
         description: Some(format!("Records of {source} that were kept aside.")),
         files,
+        removes: Vec::new(),
         view: None,
         inputs: BTreeMap::new(),
         own_inputs: Vec::new(),

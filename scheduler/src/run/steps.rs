@@ -72,7 +72,7 @@ impl StepRun {
     }
 
     async fn execute(&self, at: StepSite<'_>, inputs: StoredInputs, inputs_digest: String) -> Result<Written> {
-        let objects = inputs.raw.clone();
+        let (objects, removes) = (inputs.raw.clone(), inputs.removes.clone());
         let task = at.task(&self.model, inputs)?;
         let started = Instant::now();
         let table = self.model.name.clone();
@@ -97,6 +97,7 @@ impl StepRun {
             fingerprint: self.fingerprint(),
             inputs_digest,
             files,
+            removes,
             record,
             adopted_from: None,
         })

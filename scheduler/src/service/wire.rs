@@ -29,6 +29,7 @@ fn action(action: &StepAction) -> v1::StepAction {
         StepWork::Skip => v1::StepWork::Skip,
         StepWork::Replace => v1::StepWork::Replace,
         StepWork::Append => v1::StepWork::Append,
+        StepWork::Update => v1::StepWork::Update,
         StepWork::Define => v1::StepWork::Define,
     };
     v1::StepAction { work: work.into(), reason: action.reason.clone() }

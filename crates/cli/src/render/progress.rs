@@ -137,7 +137,7 @@ fn finished_line(summary: &StepSummary, style: Style) -> String {
     let work = work_word(action.work);
     match action.work {
         StepWork::Skip | StepWork::Define => format!("{} {table}  {work}: {}", style.dim("-"), action.reason),
-        StepWork::Replace | StepWork::Append => format!(
+        StepWork::Replace | StepWork::Append | StepWork::Update => format!(
             "{} {table}  {work}: {} rows in, {} rows out, {}, {}, {}",
             style.green("✓"),
             count(summary.rows_in),

@@ -24,6 +24,7 @@ pub(crate) fn work_word(work: StepWork) -> &'static str {
         StepWork::Skip => "skip",
         StepWork::Replace => "replace",
         StepWork::Append => "append",
+        StepWork::Update => "update",
         StepWork::Define => "define",
     }
 }
@@ -81,7 +82,7 @@ fn steps_grid(steps: &[StepSummary]) -> Grid {
         ("time", Right),
     ]);
     for step in steps {
-        let stored = matches!(step.action.work, StepWork::Replace | StepWork::Append);
+        let stored = matches!(step.action.work, StepWork::Replace | StepWork::Append | StepWork::Update);
         let or_nothing = |text: String| if stored { text } else { String::new() };
         grid.push(vec![
             step.table.to_string(),

@@ -5,7 +5,7 @@
 use std::ops::Range;
 
 use crate::{
-    Diagnostic, JsonMode, SourceCompression, SourceOptions,
+    Diagnostic, JsonMode, OnDelete, SourceCompression, SourceOptions,
     sql_type::same_name,
     suggest::did_you_mean,
     text::{FINDINGS_MAX, FileText},
@@ -65,6 +65,7 @@ pub(super) fn check_options(file: FileText<'_>, written: &[RawOption]) -> (Optio
             corrupt_record: None,
             max_rejects: None,
             max_reject_ratio: MAX_REJECT_RATIO,
+            on_delete: OnDelete::Keep,
         },
         corrupt_record_column: (CORRUPT_RECORD_COLUMN.to_owned(), None),
         multi_line: "auto",
@@ -130,9 +131,9 @@ fn check_option(checked: &mut Options, name: &str, option: &RawOption) -> Verdic
                 _ => Verdict::Malformed("a ratio from 0 to 1, such as 0.01"),
             };
         }
-        ("multiLine", "auto") | ("on_delete", "keep") => {}
+        ("multiLine", "auto") => {}
         ("multiLine", "false") => checked.multi_line = "false",
-        ("multiLine", "true") | ("on_delete", "remove" | "fail") => return Verdict::NotBuilt,
+        ("multiLine", "true") => return Verdict::NotBuilt,
         ("multiLine", _) => return Verdict::Malformed("auto, true or false"),
         ("compression", "auto") => checked.options.compression = SourceCompression::Auto,
         ("compression", "none") => checked.options.compression = SourceCompression::None,
@@ -141,6 +142,9 @@ fn check_option(checked: &mut Options, name: &str, option: &RawOption) -> Verdic
         ("compression", "gzip") => return Verdict::Malformed("auto, none, gz or zst (gzip is gz)"),
         ("compression", "zstd") => return Verdict::Malformed("auto, none, gz or zst (zstd is zst)"),
         ("compression", _) => return Verdict::Malformed("auto, none, gz or zst"),
+        ("on_delete", "keep") => checked.options.on_delete = OnDelete::Keep,
+        ("on_delete", "remove") => checked.options.on_delete = OnDelete::Remove,
+        ("on_delete", "fail") => checked.options.on_delete = OnDelete::Fail,
         ("on_delete", _) => return Verdict::Malformed("KEEP, REMOVE or FAIL"),
         ("allow_empty", "true") => checked.options.allow_empty = true,
         ("allow_empty", "false") => checked.options.allow_empty = false,
@@ -176,11 +180,16 @@ impl Options {
             SourceCompression::Gzip => "gz",
             SourceCompression::Zstd => "zst",
         };
+        let on_delete = match self.options.on_delete {
+            OnDelete::Keep => "KEEP",
+            OnDelete::Remove => "REMOVE",
+            OnDelete::Fail => "FAIL",
+        };
         let multi_line = self.multi_line;
         let corrupt =
             self.options.corrupt_record.as_ref().map_or_else(String::new, |column| {
                 format!("columnNameOfCorruptRecord '{}', ", column.replace('\'', "''"))
             });
-        format!("{corrupt}compression '{compression}', mode '{mode}', multiLine '{multi_line}', on_delete 'KEEP'")
+        format!("{corrupt}compression '{compression}', mode '{mode}', multiLine '{multi_line}', on_delete '{on_delete}'")
     }
 }

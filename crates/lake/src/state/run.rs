@@ -175,6 +175,8 @@ pub enum StepWork {
     Replace,
     /// Rows of new units of the driving input are added.
     Append,
+    /// Rows that what has changed gives or gave are computed and replaced.
+    Update,
     /// A view: its definition is stored.
     Define,
 }
@@ -192,6 +194,9 @@ pub struct Written {
     pub inputs_digest: String,
     /// The files, sorted by path.
     pub files: Vec<DataFile>,
+    /// Files of the base version that they take the place of, sorted by path; of a [`StepWork::Update`] only.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub removes: Vec<DataFile>,
     /// Counts and times.
     pub record: StepRecord,
     /// The run whose files these are, if it is another one.
@@ -316,7 +321,7 @@ pub struct PublishedTable {
     pub table: String,
     /// Keyword of the model's kind.
     pub kind: String,
-    /// [`StepWork::Replace`], [`StepWork::Append`] or [`StepWork::Define`].
+    /// Anything but [`StepWork::Skip`].
     pub work: StepWork,
     /// The version that the commit comes after; `None` makes the table. `None` for a view.
     pub base_version: Option<u64>,
@@ -331,6 +336,9 @@ pub struct PublishedTable {
     pub description: Option<String>,
     /// Files that appear.
     pub files: Vec<DataFile>,
+    /// Files of the base version that disappear, if it is a [`StepWork::Update`]; a replacement removes all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub removes: Vec<DataFile>,
     /// The definition, if it is a view.
     pub view: Option<ReleasedView>,
     /// What the table has consumed after this run. Inputs that the run itself publishes are left out, for their

@@ -41,6 +41,7 @@ fn outcome() -> Outcome {
         partition_columns: vec!["year".to_owned()],
         description: None,
         files: vec![file],
+        removes: vec![],
         view: None,
         inputs: BTreeMap::from([("staging.events".to_owned(), InputState::Table { version: 7 })]),
         own_inputs: vec![],
@@ -89,7 +90,7 @@ fn a_garbled_object_is_corrupt_and_named() {
 #[test]
 fn units_read_back_in_their_order_and_garbled_ones_are_corrupt() {
     let units: Vec<Unit> = (0..20_000)
-        .map(|n| Unit::raw("raw.songs", &raw(&format!("{n}.json"), n, (n % 2 == 0).then_some("e"), -1)))
+        .map(|n| Unit::raw("raw.songs", &raw(&format!("{n}.json"), n, (n % 2 == 0).then_some("e"), -1)).in_batch(n))
         .collect();
     let bytes = encode_units(&units).unwrap();
     assert_eq!(decode_units("ledger/x", bytes.clone()).unwrap(), units);

@@ -14,9 +14,12 @@ use lakewright_error::{Error, ErrorKind, Result};
 use sha2::{Digest, Sha256};
 
 use super::parquet_object::{corrupt, encode_batch, read_batches};
-use crate::RawObject;
+use crate::{DataFile, RawObject};
 
 /// One thing that a table has consumed: a raw object of a source, or a DataFile of an upstream table.
+///
+/// A table that is computed file by file also has the files that it has made in its ledger, as units whose input is the
+/// table itself. The files of a batch hold the rows of the units of that batch, and no others.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Unit {
     /// The source or the upstream table, as `zone.table`.
@@ -31,6 +34,9 @@ pub struct Unit {
     pub modified_us: i64,
     /// The raw object was consumed before, has gone since, and its rows stay: a later segment says so once.
     pub gone: bool,
+    /// Number of the run, in its job, that last read it or made it; 0 where an earlier version of this program did not
+    /// say.
+    pub batch: u64,
 }
 
 impl Unit {
@@ -43,7 +49,27 @@ impl Unit {
             etag: object.etag.clone(),
             modified_us: object.modified_us,
             gone: false,
+            batch: 0,
         }
+    }
+
+    /// The unit that a DataFile of `table` is.
+    pub fn file(table: &str, file: &DataFile) -> Self {
+        Self {
+            input: table.to_owned(),
+            key: file.path.clone(),
+            size_bytes: file.size_bytes,
+            etag: None,
+            modified_us: 0,
+            gone: false,
+            batch: 0,
+        }
+    }
+
+    /// The same, read or made by the run of this number.
+    #[must_use]
+    pub fn in_batch(self, batch: u64) -> Self {
+        Self { batch, ..self }
     }
 
     /// The raw object that a unit is.
@@ -60,6 +86,7 @@ fn units_schema() -> SchemaRef {
         Field::new("etag", DataType::Utf8, true),
         Field::new("modified_us", DataType::Int64, false),
         Field::new("gone", DataType::Boolean, false),
+        Field::new("batch", DataType::UInt64, false),
     ]))
 }
 
@@ -77,6 +104,7 @@ pub fn encode_units(units: &[Unit]) -> Result<Bytes> {
             Arc::new(StringArray::from_iter(units.iter().map(|unit| unit.etag.as_deref()))),
             Arc::new(Int64Array::from_iter_values(units.iter().map(|unit| unit.modified_us))),
             Arc::new(BooleanArray::from_iter(units.iter().map(|unit| Some(unit.gone)))),
+            Arc::new(UInt64Array::from_iter_values(units.iter().map(|unit| unit.batch))),
         ],
     );
     let batch = batch
@@ -104,6 +132,8 @@ fn read_batch(batch: &RecordBatch, units: &mut Vec<Unit>) -> Option<()> {
     let sizes = batch.column_by_name("size_bytes")?.as_any().downcast_ref::<UInt64Array>()?;
     let times = batch.column_by_name("modified_us")?.as_any().downcast_ref::<Int64Array>()?;
     let gone = batch.column_by_name("gone")?.as_any().downcast_ref::<BooleanArray>()?;
+    // Segments of earlier versions of this program have no batches.
+    let batches = batch.column_by_name("batch").and_then(|column| column.as_any().downcast_ref::<UInt64Array>());
     units.reserve(batch.num_rows());
     for row in 0..batch.num_rows() {
         units.push(Unit {
@@ -113,6 +143,7 @@ fn read_batch(batch: &RecordBatch, units: &mut Vec<Unit>) -> Option<()> {
             etag: etags.is_valid(row).then(|| etags.value(row).to_owned()),
             modified_us: times.value(row),
             gone: gone.value(row),
+            batch: batches.map_or(0, |batches| batches.value(row)),
         });
     }
     Some(())

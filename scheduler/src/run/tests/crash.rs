@@ -93,6 +93,20 @@ async fn an_incremental_run_comes_to_the_same_end_through_every_fault() {
     println!("{schedules} schedules of an incremental run in {:?}", started.elapsed());
 }
 
+#[tokio::test]
+async fn a_run_that_replaces_rows_comes_to_the_same_end_through_every_fault() {
+    let started = Instant::now();
+    let world = World::new().await;
+    world.process(None).scheduler.run(request(), CancellationToken::new(), &|_| {}).await.unwrap();
+    world.put_raw("events/3.json", 6).await;
+    world.process(None).scheduler.run(request(), CancellationToken::new(), &|_| {}).await.unwrap();
+    assert_eq!(world.rows().await, expected(13, 5));
+    world.put_raw("events/1.json", 10).await;
+    world.put_raw("events/4.json", 2).await;
+    let schedules = run_through_all(&world, &expected(13, 5), &expected(22, 5)).await;
+    println!("{schedules} schedules of an updating run in {:?}", started.elapsed());
+}
+
 /// The job fails once; its steps but one were written, and wait to be adopted.
 async fn world_with_a_failed_run() -> World {
     let world = World::new().await;

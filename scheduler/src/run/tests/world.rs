@@ -13,7 +13,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use async_trait::async_trait;
 use bytes::Bytes;
 use lakewright_compiler::{
-    Diagnostics, Job, JobFolder, JsonMode, Model, ModelKind, Query, Source, SourceCompression, SourceOptions, TableName,
+    Diagnostics, Job, JobFolder, JsonMode, Model, ModelKind, OnDelete, Query, Source, SourceCompression, SourceOptions, TableName,
 };
 use lakewright_engine::{RawScan, Relation, StepProgress};
 use lakewright_error::Result;
@@ -303,6 +303,7 @@ pub(crate) fn source(table: &str, location: &str) -> (TableName, Source) {
             corrupt_record: None,
             max_rejects: None,
             max_reject_ratio: 0.01,
+            on_delete: OnDelete::Keep,
         },
         description: None,
         file: format!("{}.sql", table.replace('.', "/")),
