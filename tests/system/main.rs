@@ -9,6 +9,8 @@
 #[cfg(test)]
 mod bad_input;
 #[cfg(test)]
+mod changed_objects;
+#[cfg(test)]
 mod crash;
 #[cfg(test)]
 mod engines;

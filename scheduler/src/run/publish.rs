@@ -156,7 +156,7 @@ pub(crate) async fn commit_table(
             schema: Arc::clone(&published.schema),
             partition_columns: published.partition_columns.clone(),
             adds: published.files.clone(),
-            removes,
+            removes: removes.clone(),
             job: run.spec.job.clone(),
             run_id: run.run_id.clone(),
             sequence: run.sequence,

@@ -50,8 +50,8 @@ pub async fn newest_release(lake: &Prefix) -> Result<Option<Release>> {
 /// # Errors
 /// As [`open_lake`]; [`ErrorKind::Corrupt`] also if a segment is missing.
 pub async fn read_ledger(lake: &Prefix, table: &str, segments: &[u64]) -> Result<Vec<Unit>> {
-    let reads = segments.iter().map(|segment| {
-        let key = layout::ledger_segment(table, *segment);
+    let keys: Vec<String> = segments.iter().map(|segment| layout::ledger_segment(table, *segment)).collect();
+    let reads = keys.into_iter().map(|key| {
         async move {
             let bytes = lake.read(&key).await?.ok_or_else(|| {
                 Error::new(ErrorKind::Corrupt, "a ledger segment that the release names is missing")
