@@ -30,8 +30,8 @@ pub use compile::compile_job;
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
 pub use folder::JobFolder;
 pub use job::{
-    Analysis, Column, Job, JsonMode, Model, ModelKind, OnDelete, Param, ParamType, ParamValue, Query, Source, SourceCompression,
-    SourceOptions,
+    Analysis, Column, Job, JsonMode, Model, ModelKind, OnDelete, Param, ParamType, ParamValue, Query, Source,
+    SourceCompression, SourceOptions,
 };
 pub use name::TableName;
 pub use query::compile_query;

@@ -286,8 +286,7 @@ fn refuse_losses(job: &Job, table: &TableName, changes: &[InputChange<'_>]) -> R
                 .with("object", object)
                 .with_hint("restore it; to leave its rows where they are, run once with --accept-losses"));
         }
-        if difference.lost.len() * LOST_ONE_IN > difference.known
-        {
+        if difference.lost.len() * LOST_ONE_IN > difference.known {
             let example = difference.lost.first().map_or("", String::as_str);
             return Err(Error::new(ErrorKind::Corrupt, "a source has lost more than 5 % of its known objects at once")
                 .with("source", source)

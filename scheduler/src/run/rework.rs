@@ -115,14 +115,15 @@ fn refuse_lost(
 ) -> Result<()> {
     let is_lost = |unit: &&Unit| batches.contains(&unit.batch) && !present.contains_key(&unit.key);
     match consumed.units.values().find(is_lost) {
-        Some(lost) if gone == Gone::Stays => {
-            Err(Error::new(ErrorKind::Conflict, "rows of an object that has gone cannot be told apart from changed ones")
-                .with("object", &lost.key)
-                .with_hint(
-                    "an object that was read together with it has changed: restore it, or rebuild the table without its \
+        Some(lost) if gone == Gone::Stays => Err(Error::new(
+            ErrorKind::Conflict,
+            "rows of an object that has gone cannot be told apart from changed ones",
+        )
+        .with("object", &lost.key)
+        .with_hint(
+            "an object that was read together with it has changed: restore it, or rebuild the table without its \
                      rows with --full-refresh",
-                ))
-        }
+        )),
         Some(_) | None => Ok(()),
     }
 }

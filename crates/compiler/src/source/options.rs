@@ -190,6 +190,8 @@ impl Options {
             self.options.corrupt_record.as_ref().map_or_else(String::new, |column| {
                 format!("columnNameOfCorruptRecord '{}', ", column.replace('\'', "''"))
             });
-        format!("{corrupt}compression '{compression}', mode '{mode}', multiLine '{multi_line}', on_delete '{on_delete}'")
+        format!(
+            "{corrupt}compression '{compression}', mode '{mode}', multiLine '{multi_line}', on_delete '{on_delete}'"
+        )
     }
 }

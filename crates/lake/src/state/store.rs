@@ -51,15 +51,13 @@ pub async fn newest_release(lake: &Prefix) -> Result<Option<Release>> {
 /// As [`open_lake`]; [`ErrorKind::Corrupt`] also if a segment is missing.
 pub async fn read_ledger(lake: &Prefix, table: &str, segments: &[u64]) -> Result<Vec<Unit>> {
     let keys: Vec<String> = segments.iter().map(|segment| layout::ledger_segment(table, *segment)).collect();
-    let reads = keys.into_iter().map(|key| {
-        async move {
-            let bytes = lake.read(&key).await?.ok_or_else(|| {
-                Error::new(ErrorKind::Corrupt, "a ledger segment that the release names is missing")
-                    .with("object", &key)
-                    .with_hint("restore this object from a backup of the lake, or run with --full-refresh")
-            })?;
-            decode_units(&key, bytes)
-        }
+    let reads = keys.into_iter().map(|key| async move {
+        let bytes = lake.read(&key).await?.ok_or_else(|| {
+            Error::new(ErrorKind::Corrupt, "a ledger segment that the release names is missing")
+                .with("object", &key)
+                .with_hint("restore this object from a backup of the lake, or run with --full-refresh")
+        })?;
+        decode_units(&key, bytes)
     });
     let units: Vec<Vec<Unit>> = stream::iter(reads).buffered(SEGMENT_READS_MAX).try_collect().await?;
     Ok(units.into_iter().flatten().collect())

@@ -120,12 +120,13 @@ async fn a_new_object_is_appended_and_only_what_reads_it_is_rebuilt() {
 }
 
 #[tokio::test]
-async fn a_changed_object_rebuilds_the_table_and_all_that_is_appended_from_it() {
+async fn a_changed_object_replaces_its_rows_in_all_that_is_appended_from_it() {
     let world = World::new().await;
     run(&world.process(None)).await.unwrap();
     world.put_raw("events/2.json", 9).await;
     let summary = run(&world.process(None)).await.unwrap();
-    assert_eq!(summary.steps[0].action.work, StepWork::Replace);
+    assert_eq!(summary.steps[0].action.work, StepWork::Update);
+    assert_eq!(summary.steps[1].action.work, StepWork::Update);
     assert!(summary.steps[0].action.reason.contains("events/2.json"), "{}", summary.steps[0].action.reason);
     assert_eq!(world.rows().await, expected(12, 5));
 }

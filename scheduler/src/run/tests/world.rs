@@ -13,7 +13,8 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use async_trait::async_trait;
 use bytes::Bytes;
 use lakewright_compiler::{
-    Diagnostics, Job, JobFolder, JsonMode, Model, ModelKind, OnDelete, Query, Source, SourceCompression, SourceOptions, TableName,
+    Diagnostics, Job, JobFolder, JsonMode, Model, ModelKind, OnDelete, Query, Source, SourceCompression, SourceOptions,
+    TableName,
 };
 use lakewright_engine::{RawScan, Relation, StepProgress};
 use lakewright_error::Result;
