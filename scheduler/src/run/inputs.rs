@@ -299,7 +299,8 @@ impl StepSite<'_> {
             let scan = self.table_scan(model, table).await?;
             units.extend(scan.files.iter().map(|file| Unit::file(&input, file)));
         }
-        units.iter_mut().for_each(|unit| unit.batch = self.run.sequence);
+        // What has gone stays in the batch whose files hold its rows.
+        units.iter_mut().filter(|unit| !unit.gone).for_each(|unit| unit.batch = self.run.sequence);
         if driving.is_some() {
             units.extend(self.made(model));
         }
