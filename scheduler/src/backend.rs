@@ -2,13 +2,14 @@
 
 use std::{collections::BTreeMap, fmt::Debug, sync::Mutex};
 
+use arrow::array::RecordBatch;
 use async_trait::async_trait;
 use datafusion::common::ScalarValue;
-use futures::StreamExt;
+use futures::{StreamExt, TryStreamExt};
 use lakewright_compiler::TableName;
 use lakewright_engine::{
-    Engine, RawScan, Relation, ScanReports, StepProgress, TableWrite, execute_table_write, plan_table_write,
-    register_relation,
+    Engine, RawScan, Relation, RuleReport, ScanReports, StepProgress, TableWrite, WriteOutput, execute_table_write,
+    plan_table_write, register_relation,
 };
 use lakewright_error::Result;
 use lakewright_lake::{DataFile, state::RangeReport};
@@ -25,6 +26,12 @@ pub trait Backend: Debug + Send + Sync {
     /// # Cancel safety
     /// Dropping the future stops the step; files that were written stay, and nothing names them.
     async fn execute(&self, task: StepTask, progress: &(dyn Fn(StepProgress) + Send + Sync)) -> Result<StepOutput>;
+
+    /// Answers a query over tables, with at most [`QueryTask::rows_max`] rows.
+    ///
+    /// # Errors
+    /// As [`Backend::execute`].
+    async fn query(&self, task: QueryTask) -> Result<Vec<RecordBatch>>;
 
     /// Reads raw objects that no task of a step has read to their end, for their reports alone.
     ///
@@ -71,6 +78,19 @@ pub struct StepTask {
     pub write: TableWrite,
 }
 
+/// What a backend needs to answer a query.
+#[derive(Clone, Debug)]
+pub struct QueryTask {
+    /// Canonical SQL.
+    pub sql: String,
+    /// Values of `$name` parameters.
+    pub params: BTreeMap<String, ScalarValue>,
+    /// What it reads; a view comes after what it reads.
+    pub inputs: Vec<StepInput>,
+    /// The first rows that are enough.
+    pub rows_max: u64,
+}
+
 /// One input of a step.
 #[derive(Clone, Debug)]
 pub struct StepInput {
@@ -81,10 +101,14 @@ pub struct StepInput {
 }
 
 /// What a step made.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct StepOutput {
     /// Files written, sorted by path.
     pub files: Vec<DataFile>,
+    /// Files of rows that were kept apart, sorted by path.
+    pub quarantined: Vec<DataFile>,
+    /// What was found out about the write's rules, in their order.
+    pub rules: Vec<RuleReport>,
     /// Final counts.
     pub progress: StepProgress,
     /// What scans of sources saw, by source. A range may be there twice, or not at all.
@@ -109,6 +133,9 @@ impl Backend for EmbeddedBackend {
     async fn execute(&self, task: StepTask, progress: &(dyn Fn(StepProgress) + Send + Sync)) -> Result<StepOutput> {
         let session = self.engine.session();
         self.engine.register_store(&task.write.root);
+        if let Some(root) = &task.write.quarantine {
+            self.engine.register_store(root);
+        }
         let mut reports = BTreeMap::new();
         for StepInput { name, mut relation } in task.inputs {
             match &mut relation {
@@ -124,7 +151,7 @@ impl Backend for EmbeddedBackend {
         }
         let plan = plan_table_write(&session, &task.sql, &task.params, task.write).await?;
         let last = Mutex::new(StepProgress::default());
-        let files = execute_table_write(&session, plan, &|counts| {
+        let written = execute_table_write(&session, plan, &|counts| {
             // A poisoned lock would only mean that a report was lost.
             if let Ok(mut last) = last.lock() {
                 *last = counts;
@@ -134,7 +161,22 @@ impl Backend for EmbeddedBackend {
         .await?;
         let progress = last.into_inner().unwrap_or_default();
         let reports = reports.into_iter().map(|(name, collected)| (name, collected.take())).collect();
-        Ok(StepOutput { files, progress, reports })
+        let WriteOutput { files, quarantined, rules } = written;
+        Ok(StepOutput { files, quarantined, rules, progress, reports })
+    }
+
+    async fn query(&self, task: QueryTask) -> Result<Vec<RecordBatch>> {
+        let session = self.engine.session();
+        for StepInput { name, relation } in task.inputs {
+            match &relation {
+                Relation::Raw(scan) => self.engine.register_store(&scan.raw),
+                Relation::Table(scan) => self.engine.register_store(&scan.root),
+                Relation::View { .. } => {}
+            }
+            register_relation(&session, name.zone(), name.table(), relation).await?;
+        }
+        let rows = self.engine.query_first(&session, &task.sql, &task.params, task.rows_max).await?;
+        rows.batches.try_collect().await
     }
 
     async fn read_raw(&self, mut scan: RawScan) -> Result<Vec<RangeReport>> {

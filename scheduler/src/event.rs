@@ -126,6 +126,8 @@ pub struct StepSummary {
     pub bytes_spilled: u64,
     /// Wall time.
     pub duration: Duration,
+    /// What the checks of the table came to, once they were asked.
+    pub checks: Vec<state::CheckRecord>,
     /// The version that the run made, once published.
     pub version: Option<u64>,
 }
@@ -162,6 +164,7 @@ pub(crate) fn step_summary(record: &state::StepRecord) -> Result<StepSummary> {
         bytes: record.bytes,
         bytes_spilled: record.bytes_spilled,
         duration: Duration::from_micros(record.duration_us),
+        checks: record.checks.clone(),
         version: record.version,
     })
 }

@@ -16,7 +16,7 @@ use lakewright_lake::{
 };
 
 use crate::{
-    lineage::{Lineage, Scope, fingerprint},
+    lineage::{Lineage, Scope, check_digest, fingerprint},
     run::{RunOptions, retrying},
 };
 
@@ -34,6 +34,10 @@ pub(crate) struct Evidence {
     pub(crate) lineages: BTreeMap<TableName, Lineage>,
     /// Of selected models.
     pub(crate) fingerprints: BTreeMap<TableName, String>,
+    /// What the checks of selected models read, of those that have any.
+    pub(crate) check_lineages: BTreeMap<TableName, Lineage>,
+    /// Names the checks of selected models, of those that have any.
+    pub(crate) check_digests: BTreeMap<TableName, String>,
     /// Of the sources that selected tables read.
     pub(crate) listings: BTreeMap<TableName, Listing>,
     /// Units consumed, of tables whose inputs differ from what they consumed.
@@ -63,6 +67,12 @@ impl Evidence {
     /// The entry of a table in the base release.
     pub(crate) fn released(&self, table: &TableName) -> Option<&ReleasedTable> {
         self.base.as_ref()?.tables.get(&table.to_string())
+    }
+
+    /// Whether a published table has not passed the checks that its model has now.
+    pub(crate) fn needs_recheck(&self, table: &TableName) -> bool {
+        let released = self.released(table).map(|entry| &entry.checks);
+        matches!((self.check_digests.get(table), released), (Some(now), Some(then)) if then.as_ref() != Some(now))
     }
 
     /// Whether the table's recorded state of the input is not the input's state now, as far as it exists already.
@@ -101,20 +111,36 @@ pub(crate) async fn gather(lake: &Prefix, raw: &Prefix, job: &Job, options: &Run
 pub(crate) fn resolve(job: &Job, options: &RunOptions, base: Option<Release>) -> Result<Evidence> {
     let selected = select_models(job, &options.select, &options.exclude)?;
     let (mut lineages, mut fingerprints) = (BTreeMap::new(), BTreeMap::new());
+    let (mut check_lineages, mut check_digests) = (BTreeMap::new(), BTreeMap::new());
     let scope = Scope { job, selected: &selected, base: base.as_ref() };
     for model in job.models.iter().filter(|model| selected.contains(&model.name)) {
         let lineage = scope.lineage(model)?;
         fingerprints.insert(model.name.clone(), fingerprint(job, model, &lineage));
         lineages.insert(model.name.clone(), lineage);
+        if let Some(digest) = check_digest(job, model) {
+            check_digests.insert(model.name.clone(), digest);
+            check_lineages.insert(model.name.clone(), scope.check_lineage(model)?);
+        }
     }
     let RunOptions { full_refresh, accept_losses, .. } = *options;
-    Ok(Evidence { base, selected, full_refresh, accept_losses, lineages, fingerprints, ..Evidence::default() })
+    Ok(Evidence {
+        base,
+        selected,
+        full_refresh,
+        accept_losses,
+        lineages,
+        fingerprints,
+        check_lineages,
+        check_digests,
+        ..Evidence::default()
+    })
 }
 
 async fn list_sources(raw: &Prefix, job: &Job, evidence: &Evidence) -> Result<BTreeMap<TableName, Listing>> {
     let read: BTreeSet<&TableName> = stored_models(job, evidence)
         .filter_map(|model| evidence.lineages.get(&model.name))
-        .flat_map(|l| &l.sources)
+        .chain(evidence.check_lineages.values())
+        .flat_map(|lineage| &lineage.sources)
         .collect();
     let sources = job.sources.values().filter(|source| read.contains(&source.name));
     let listings = sources.map(|source| async move {

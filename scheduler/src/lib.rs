@@ -7,6 +7,7 @@
 
 mod backend;
 mod catalog;
+mod check;
 mod clock;
 mod decide;
 mod diff;
@@ -21,13 +22,14 @@ mod releases;
 mod run;
 pub mod service;
 
-pub use backend::{Backend, EmbeddedBackend, ExecutorInfo, StepInput, StepOutput, StepTask};
+pub use backend::{Backend, EmbeddedBackend, ExecutorInfo, QueryTask, StepInput, StepOutput, StepTask};
 pub use catalog::{LakeCatalog, LakeTable};
+pub use check::{CheckHistory, EarlierCheck, FailingRows, check_history, failing_rows};
 pub use clock::{Clock, SystemClock};
 pub use diff::{ColumnChange, DiffOptions, TableDiff, diff_releases};
 pub use event::{RunEvent, RunSummary, StepAction, StepSummary, StepWork};
 pub use lakewright_lake::state::Operation;
-pub use plan::{RunPlan, StepPlan, plan_run};
+pub use plan::{PlannedCheck, RunPlan, StepPlan, plan_run};
 pub use record::{RunRecord, RunState, list_runs, read_run};
 pub use rejects::{SourceRejects, list_rejects, rejects_of_run};
 pub use releases::{AsOf, Change, ReleaseRecord, TableChange, changes_of_job, find_release, list_releases};

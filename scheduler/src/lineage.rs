@@ -83,12 +83,21 @@ impl<'a> Scope<'a> {
         })
     }
 
+    /// Follows what the checks of a selected model read, the model itself among it.
+    pub(crate) fn check_lineage(&self, model: &Model) -> Result<Lineage> {
+        let mut lineage = Lineage::default();
+        let mut reads = vec![model.name.clone()];
+        reads.extend(model.checks.reads(&model.name));
+        self.follow(&model.name, &reads, &mut BTreeSet::new(), &mut lineage)?;
+        Ok(lineage)
+    }
+
     /// Follows a selected model through views to sources and stored tables.
     pub(crate) fn lineage(&self, model: &Model) -> Result<Lineage> {
         let mut lineage = Lineage::default();
         let mut seen = BTreeSet::new();
         self.follow(&model.name, &model.query.reads, &mut seen, &mut lineage)?;
-        lineage.note_params(&model.query.params);
+        lineage.note_params(&model.row_params());
         Ok(lineage)
     }
 
@@ -162,13 +171,30 @@ pub(crate) fn fingerprint(job: &Job, model: &Model, lineage: &Lineage) -> String
         digest.add(&view.name.to_string());
         digest.add(&view.sql);
     }
-    for name in &model.query.params {
+    for name in &model.row_params() {
         if let Some(param) = job.params.get(name) {
             digest.add(name);
             digest.add(&literal::canonical(&param.value));
         }
     }
     digest.finish()
+}
+
+/// SHA-256 over everything but rows that decides what a model's checks demand; `None` if it has none.
+pub(crate) fn check_digest(job: &Job, model: &Model) -> Option<String> {
+    if model.checks.is_empty() {
+        return None;
+    }
+    let mut digest = Parts::new("checks");
+    digest.add(&SEMANTICS_VERSION.to_string());
+    digest.add(&model.checks.canonical());
+    for name in model.checks.params() {
+        if let Some(param) = job.params.get(&name) {
+            digest.add(&name);
+            digest.add(&literal::canonical(&param.value));
+        }
+    }
+    Some(digest.finish())
 }
 
 /// A SHA-256 over parts, whose lengths keep them apart.

@@ -12,10 +12,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     StepAction, StepWork,
+    check::{CheckHistory, EarlierCheck, check_history},
     decide::{decide, difference},
     evidence::{Evidence, gather},
     record::find_slot,
-    run::{REJECTS_KIND, RunOptions},
+    run::{QUARANTINE_KIND, REJECTS_KIND, RunOptions},
 };
 
 /// What a run would do now.
@@ -46,6 +47,21 @@ pub struct StepPlan {
     pub bytes: u64,
     /// Files of the base version that would be replaced.
     pub files_replaced: u64,
+    /// What must hold of the table, with what that last came to.
+    pub checks: Vec<PlannedCheck>,
+}
+
+/// One check of a model.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PlannedCheck {
+    /// Unique among the model's checks.
+    pub name: String,
+    /// What is demanded, for people.
+    pub rule: String,
+    /// What is done about a violation: `WARN`, `DROP`, `QUARANTINE` or `FAIL`.
+    pub on_violation: String,
+    /// What it came to in the last run that asked it, if one did lately.
+    pub last: Option<EarlierCheck>,
 }
 
 /// Plans a run of `job`; writes nothing.
@@ -64,6 +80,8 @@ pub async fn plan_run(lake: &Prefix, raw: &Prefix, job: &Job, options: &RunOptio
     notes.extend(orphan_notes(job, &evidence));
     notes.extend(unfinished_notes(lake, job).await?);
     let works = decisions.iter().map(|decision| (decision.table.clone(), decision.action.work)).collect();
+    let has_checks = job.models.iter().any(|model| !model.checks.is_empty());
+    let history = if has_checks { check_history(lake, &job.name, None).await? } else { CheckHistory::default() };
     let steps = job.models.iter().zip(decisions).map(|(model, decision)| {
         let reads = read_by(model, &evidence, &works);
         let replaced = decision.action.work == StepWork::Replace;
@@ -75,9 +93,24 @@ pub async fn plan_run(lake: &Prefix, raw: &Prefix, job: &Job, options: &RunOptio
             bytes: reads.bytes,
             files_replaced: evidence.released(&model.name).filter(|_| replaced).map_or(0, |entry| entry.files),
             action: decision.action,
+            checks: planned_checks(model, &history),
         }
     });
     Ok(RunPlan { steps: steps.collect(), base_release: evidence.base.as_ref().map(|base| base.number), notes })
+}
+
+fn planned_checks(model: &Model, history: &CheckHistory) -> Vec<PlannedCheck> {
+    let table = model.name.to_string();
+    let planned = |name: &str, rule: &str, on_violation: &str| PlannedCheck {
+        name: name.to_owned(),
+        rule: rule.to_owned(),
+        on_violation: on_violation.to_owned(),
+        last: history.last(&table, name).cloned(),
+    };
+    let rows = model.checks.rows.iter().map(|check| planned(&check.name, &check.rule, check.on_violation.keyword()));
+    let tables = model.checks.tables.iter();
+    let tables = tables.map(|check| planned(&check.name, &check.rule, if check.blocking { "FAIL" } else { "WARN" }));
+    rows.chain(tables).collect()
 }
 
 #[derive(Default)]
@@ -123,7 +156,9 @@ fn read_by(model: &Model, evidence: &Evidence, works: &BTreeMap<TableName, StepW
 fn orphan_notes(job: &Job, evidence: &Evidence) -> Vec<String> {
     let Some(base) = &evidence.base else { return Vec::new() };
     let has_model = |table: &str| job.models.iter().any(|model| model.name.to_string() == table);
-    let is_own = |entry: &ReleasedTable| entry.job == job.name && entry.kind != REJECTS_KIND;
+    let is_own = |entry: &ReleasedTable| {
+        entry.job == job.name && ![REJECTS_KIND, QUARANTINE_KIND].contains(&entry.kind.as_str())
+    };
     let orphans = base.tables.iter().filter(|(table, entry)| is_own(entry) && !has_model(table));
     orphans.map(|(table, _)| format!("{table}: its model was removed; the table stays as it is")).collect()
 }

@@ -11,6 +11,8 @@ mod bad_input;
 #[cfg(test)]
 mod changed_objects;
 #[cfg(test)]
+mod checks;
+#[cfg(test)]
 mod crash;
 #[cfg(test)]
 mod engines;
@@ -40,3 +42,5 @@ mod s3;
 mod service;
 #[cfg(test)]
 mod tidy;
+#[cfg(test)]
+mod unit_tests;

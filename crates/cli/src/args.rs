@@ -13,7 +13,7 @@ use clap_complete::Shell;
 use lakewright_scheduler::AsOf;
 
 /// Commands that are part of the design and that this program does not have.
-const PLANNED_COMMANDS: [&str; 6] = ["test", "vacuum", "logs", "health", "executor", "cluster"];
+const PLANNED_COMMANDS: [&str; 5] = ["vacuum", "logs", "health", "executor", "cluster"];
 
 /// SQL jobs from raw JSON to curated tables.
 ///
@@ -70,6 +70,8 @@ pub(crate) enum Command {
     Init(InitArgs),
     /// Check a job's files, without reading data
     Check(CheckArgs),
+    /// Run the unit tests of a job's models, without a lake and without raw data
+    Test(TestArgs),
     /// Show what a run would do and why, without writing anything
     Plan(RunArgs),
     /// Compute what has changed and publish the job's tables
@@ -134,6 +136,16 @@ pub(crate) struct CheckArgs {
     pub(crate) job: Option<String>,
     #[command(flatten)]
     pub(crate) params: ParamArgs,
+}
+
+/// Arguments of `test`.
+#[derive(Args, Debug)]
+pub(crate) struct TestArgs {
+    /// A job's folder or name; the project's only job by default
+    pub(crate) job: Option<String>,
+    /// Only tests of these models: `name`, `+name` with all upstream, `name+` with all downstream, `zone.*`, `tag:x`
+    #[arg(long, value_name = "PATTERN", value_delimiter = ',')]
+    pub(crate) select: Vec<String>,
 }
 
 /// Arguments of `plan` and `run`.
@@ -307,6 +319,9 @@ pub(crate) struct SqlArgs {
     /// Read the tables of an earlier release: its number, or a time in UTC such as 2018-11-13 or 2018-11-13T12:30:00Z
     #[arg(long, value_name = "RELEASE|TIME", value_parser = parse_as_of)]
     pub(crate) as_of: Option<AsOf>,
+    /// Also read the rows that violate checks of this run, as `failed.<zone>_<table>_<check>`
+    #[arg(long, value_name = "RUN")]
+    pub(crate) run: Option<String>,
 }
 
 /// Arguments of `tables`.

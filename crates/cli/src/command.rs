@@ -21,6 +21,7 @@ mod service;
 mod sql;
 mod submit;
 mod tables;
+mod test;
 
 use chrono::{DateTime, Utc};
 
@@ -65,6 +66,7 @@ async fn execute_quietly(invocation: &Invocation, command: Command, now: DateTim
     match command {
         Command::Init(arguments) => init::init(invocation, &arguments),
         Command::Check(arguments) => check::check(invocation, &arguments),
+        Command::Test(arguments) => test::test(invocation, &arguments).await,
         Command::Plan(arguments) => plan::plan(invocation, &arguments).await,
         Command::Preview(arguments) => preview::preview(invocation, &arguments, now).await,
         Command::Runs(arguments) => runs::list(invocation, &arguments).await,

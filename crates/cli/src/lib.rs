@@ -19,6 +19,7 @@ mod render;
 mod settings;
 mod sql;
 mod suggest;
+mod unit_test;
 
 use std::{panic, process::ExitCode, thread};
 

@@ -14,7 +14,7 @@ use lakewright_client::{
 use lakewright_compiler::TableName;
 use lakewright_engine::StepProgress;
 use lakewright_error::{Error, ErrorKind, Result};
-use lakewright_lake::state::{Drift, SourceRead, Tally};
+use lakewright_lake::state::{CheckRecord, Drift, SourceRead, Tally};
 use lakewright_scheduler::{
     ExecutorInfo, LakeTable, RunEvent, RunRecord, RunState, RunSummary, StepAction, StepSummary, StepWork,
 };
@@ -102,7 +102,20 @@ fn step(step: &v1::StepSummary) -> Result<StepSummary> {
         bytes_spilled: step.bytes_spilled,
         duration: Duration::from_micros(step.duration_us),
         version: step.version,
+        checks: step.checks.iter().map(check).collect(),
     })
+}
+
+fn check(result: &v1::CheckResult) -> CheckRecord {
+    CheckRecord {
+        name: result.name.clone(),
+        rule: result.rule.clone(),
+        on_violation: result.on_violation.clone(),
+        rows: result.rows,
+        violations: result.violations,
+        sample: Some(result.sample.clone()).filter(|sample| !sample.is_empty()),
+        detail: Some(result.detail.clone()).filter(|detail| !detail.is_empty()),
+    }
 }
 
 /// A run's summary.

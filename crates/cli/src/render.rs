@@ -5,15 +5,18 @@
 //! Invariant: with `--json` stdout holds one JSON document and nothing else; values from data never reach a terminal with
 //! their control characters.
 
+pub(crate) mod checks;
 pub(crate) mod failure;
 pub(crate) mod grid;
 pub(crate) mod json;
+pub(crate) mod json_checks;
 pub(crate) mod number;
 pub(crate) mod progress;
 pub(crate) mod rejects;
 pub(crate) mod releases;
 pub(crate) mod rows;
 pub(crate) mod summary;
+pub(crate) mod unit_tests;
 
 use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
 

@@ -18,15 +18,16 @@ use arrow::{
 use datafusion::{common::ScalarValue, prelude::SessionContext};
 use futures::StreamExt;
 use lakewright_compiler::{Diagnostics, Param, ParamType, ParamValue, Query, Source, TableName, compile_query};
-use lakewright_engine::{Engine, Relation, Rows, register_relation};
+use lakewright_engine::{Engine, Relation, Rows, register_relation, register_rows};
 use lakewright_error::{Error, ErrorKind, Result};
 use lakewright_lake::{Prefix, list_raw_objects};
-use lakewright_scheduler::{AsOf, LakeCatalog, raw_scan};
+use lakewright_scheduler::{AsOf, LakeCatalog, failing_rows, raw_scan, read_run};
 
 use self::statement::Request;
 use crate::{
     exit::{Failure, Findings, Outcome},
     place::Place,
+    render::checks::FAILING_ZONE,
     suggest,
 };
 
@@ -45,6 +46,8 @@ pub(crate) struct Reader {
     catalog: LakeCatalog,
     sources: BTreeMap<TableName, Source>,
     raw: Option<Prefix>,
+    /// Rows that violate checks of a run, by the names that queries call them by.
+    failing: BTreeMap<TableName, Vec<RecordBatch>>,
     params: BTreeMap<String, Param>,
     /// What `now()` gives, in microseconds since 1970.
     now_us: i64,
@@ -73,8 +76,9 @@ impl Reader {
         let engine = place.engine()?;
         engine.register_store(&lake);
         let catalog = open_catalog_at(&lake, as_of).await?;
-        let (sources, params_declared) = (BTreeMap::new(), BTreeMap::new());
-        let mut reader = Self { engine, lake, as_of, catalog, sources, raw: None, params: params_declared, now_us };
+        let (sources, failing, params_declared) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        let mut reader =
+            Self { engine, lake, as_of, catalog, sources, raw: None, failing, params: params_declared, now_us };
         if place.job.is_some() {
             match place.compile(&reader.engine, params) {
                 Ok(compiled) => {
@@ -99,6 +103,20 @@ impl Reader {
             reader.raw = Some(raw);
         }
         Ok(reader)
+    }
+
+    /// Adds the rows that violate checks of a run.
+    ///
+    /// # Errors
+    /// Those of [`read_run`] and [`failing_rows`].
+    pub(crate) async fn with_failing_rows(mut self, run: &str) -> Outcome<Self> {
+        let run_id = read_run(&self.lake, run).await?.run_id;
+        for check in failing_rows(&self.lake, &run_id).await? {
+            if let Some(name) = TableName::new(FAILING_ZONE, &check.table_name()) {
+                self.failing.insert(name, check.rows);
+            }
+        }
+        Ok(self)
     }
 
     /// Reads the release that was asked for again: the newest may be another one now.
@@ -129,7 +147,8 @@ impl Reader {
         let sources = self.sources.values().filter(|_| self.raw.is_some());
         let sources = sources.map(|source| (source.name.clone(), Arc::clone(&source.schema)));
         let tables = self.catalog.tables.iter().map(|table| (table.name.clone(), Arc::clone(&table.schema)));
-        sources.chain(tables).collect()
+        let failing = self.failing.iter().filter_map(|(name, rows)| Some((name.clone(), rows.first()?.schema())));
+        sources.chain(tables).chain(failing).collect()
     }
 
     /// What the shell can offer.
@@ -185,14 +204,25 @@ impl Reader {
 
     async fn rows(&self, query: &Query, sql: &str) -> Outcome<Rows> {
         let session = self.engine.session();
+        let is_table = |name: &TableName| !self.sources.contains_key(name);
         let (tables, sources): (Vec<TableName>, Vec<TableName>) =
-            query.reads.iter().cloned().partition(|name| !self.sources.contains_key(name));
+            query.reads.iter().filter(|name| !self.failing.contains_key(*name)).cloned().partition(is_table);
+        for name in &query.reads {
+            self.register_failing(&session, name)?;
+        }
         self.catalog.register(&session, &tables).await?;
         for name in &sources {
             self.register_source(&session, name).await.map_err(Failure::job)?;
         }
         let params = self.param_values(&query.params);
         self.engine.query(&session, sql, &params).await.map_err(Failure::job)
+    }
+
+    fn register_failing(&self, session: &SessionContext, name: &TableName) -> Result<()> {
+        let Some((rows, first)) = self.failing.get(name).and_then(|rows| Some((rows, rows.first()?))) else {
+            return Ok(());
+        };
+        register_rows(session, (name.zone(), name.table()), first.schema(), rows.clone())
     }
 
     async fn register_source(&self, session: &SessionContext, name: &TableName) -> Result<()> {
@@ -233,6 +263,11 @@ impl Reader {
             names.push(name.to_string());
             kinds.push("source");
             rows.push(None);
+        }
+        for (name, batches) in &self.failing {
+            names.push(name.to_string());
+            kinds.push("rows of a check");
+            rows.push(Some(batches.iter().map(|batch| batch.num_rows() as u64).sum()));
         }
         for table in &self.catalog.tables {
             names.push(table.name.to_string());

@@ -13,16 +13,20 @@ use std::{
 use datafusion::{arrow::datatypes::SchemaRef, execution::FunctionRegistry};
 
 use crate::{
-    Analysis, Diagnostic, Diagnostics, Job, JobFolder, Model, ParamType, Severity, Source, TableName,
+    Analysis, Diagnostic, Diagnostics, Job, JobFolder, Model, ParamType, Severity, Source, TableName, UnitTest,
+    checks::CheckScope,
     graph::{Order, Reads, order_models},
+    header::built_in_audits,
     layout::{Layout, lay_out},
     manifest::parse_manifest,
     model::{Draft, Scope, UNKNOWN_TABLE, first_mentions, read_model, wrong_names},
+    own_audit::parse_audit,
     query::parse_query,
     source::compile_source,
     suggest::closest,
     text::FileText,
     tokens::{comment_above, lex, text_range},
+    unit_test::{TestScope, read_tests},
 };
 
 /// Compiles a job folder: every table gets its schema, every query its canonical SQL, without touching data.
@@ -51,12 +55,13 @@ pub fn compile_job(
     let sources = compiler.sources();
     let models = compiler.models(functions, &param_types);
     let analyses = compiler.analyses(functions, &param_types);
+    let tests = compiler.tests(TestScope { sources: &sources, models: &models, params: &params });
     let findings = in_order(compiler.findings);
     if findings.iter().any(|finding| finding.severity == Severity::Error) {
         return Err(Diagnostics(findings));
     }
     let (name, raw, lake) = (manifest.name, manifest.raw, manifest.lake);
-    Ok(Job { name, raw, lake, params, sources, models, analyses, warnings: findings })
+    Ok(Job { name, raw, lake, params, sources, models, analyses, tests, warnings: findings })
 }
 
 /// By file and position, without repetitions.
@@ -95,8 +100,9 @@ impl<'l> Compiler<'l> {
 
     fn models(&mut self, functions: &dyn FunctionRegistry, params: &BTreeMap<String, ParamType>) -> Vec<Model> {
         let mut drafts: BTreeMap<TableName, Draft<'l>> = BTreeMap::new();
+        let audits: Vec<&str> = self.layout.audits.keys().copied().collect();
         for (name, file) in &self.layout.models {
-            let (draft, findings) = read_model(name, *file, &self.layout.audits);
+            let (draft, findings) = read_model(name, *file, &audits);
             self.findings.extend(findings);
             if let Some(draft) = draft {
                 drafts.insert(name.clone(), draft);
@@ -123,6 +129,19 @@ impl<'l> Compiler<'l> {
                 models.push(model);
             }
         }
+        self.audits();
+        let scope = CheckScope { layout: self.layout, schemas: &self.schemas, functions, params };
+        for model in &mut models {
+            if let Some(draft) = drafts.get(&model.name) {
+                self.findings.extend(draft.add_checks(model, scope));
+            }
+        }
+        for (stem, file) in &self.layout.audits {
+            if !drafts.values().any(|draft| draft.uses_audit(stem)) {
+                let warning = file.warning("unused_audit", 0..0, "no model uses this audit");
+                self.findings.push(warning.with_help(format!("write audits ({stem}) in the header of a model")));
+            }
+        }
         // Of models for which there is no order just the tables that they name can be judged.
         let ordered: BTreeSet<&TableName> = ordered.iter().collect();
         for (_, draft) in drafts.iter().filter(|(name, _)| !ordered.contains(name)) {
@@ -130,6 +149,18 @@ impl<'l> Compiler<'l> {
             self.findings.extend(draft.invalid_tables());
         }
         models
+    }
+
+    /// Reads the job's own audits, whether a model uses them or not.
+    fn audits(&mut self) {
+        for (stem, file) in &self.layout.audits {
+            if built_in_audits().any(|known| known == *stem) {
+                let error = file.error("duplicate_name", 0..0, format!("`{stem}` is the name of a built-in audit"));
+                self.findings.push(error.with_help("rename the file"));
+            } else if let Err(findings) = parse_audit(*file) {
+                self.findings.extend(findings);
+            }
+        }
     }
 
     fn analyses(&mut self, functions: &dyn FunctionRegistry, params: &BTreeMap<String, ParamType>) -> Vec<Analysis> {
@@ -141,6 +172,20 @@ impl<'l> Compiler<'l> {
             }
         }
         analyses
+    }
+
+    /// Tests are looked up in the tables: they are read if the tables have no errors.
+    fn tests(&mut self, scope: TestScope<'_>) -> Vec<UnitTest> {
+        let mut tests = Vec::new();
+        if self.findings.iter().any(|finding| finding.severity == Severity::Error) {
+            return tests;
+        }
+        for file in &self.layout.tests {
+            let (found, findings) = read_tests(*file, scope);
+            self.findings.extend(findings);
+            tests.extend(found);
+        }
+        tests
     }
 
     /// Gives `None` if the analysis reads a table that has an error.

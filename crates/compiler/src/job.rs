@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use datafusion::arrow::datatypes::SchemaRef;
 use serde::{Deserialize, Serialize};
 
-use crate::{Diagnostic, TableName};
+use crate::{Checks, Diagnostic, TableName, UnitTest};
 
 /// A job folder that has been checked as a whole.
 #[derive(Clone, Debug)]
@@ -24,6 +24,8 @@ pub struct Job {
     pub models: Vec<Model>,
     /// Queries over the tables, by file name; never run by `run`.
     pub analyses: Vec<Analysis>,
+    /// Unit tests, by file and line; never run by `run`.
+    pub tests: Vec<UnitTest>,
     /// What the user should look at.
     pub warnings: Vec<Diagnostic>,
 }
@@ -224,6 +226,18 @@ pub struct Model {
     /// Canonical text of everything in the file that changes the table (header keys that matter, canonical SQL):
     /// part of the model's fingerprint.
     pub canonical: String,
+    /// What must hold of it before a run publishes it.
+    pub checks: Checks,
+}
+
+impl Model {
+    /// Names of the parameters that decide what the table's rows are, sorted; may hold `run_id` and `execution_ts`.
+    #[must_use]
+    pub fn row_params(&self) -> Vec<String> {
+        let mut params = self.checks.row_params();
+        params.extend(self.query.params.iter().cloned());
+        params.into_iter().collect()
+    }
 }
 
 /// A query under `analyses/`.

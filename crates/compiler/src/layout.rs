@@ -22,8 +22,10 @@ pub(crate) struct Layout<'a> {
     pub(crate) models: BTreeMap<TableName, FileText<'a>>,
     /// `analyses/*.sql` with their stems.
     pub(crate) analyses: Vec<(&'a str, FileText<'a>)>,
-    /// Stems of `audits/*.sql`.
-    pub(crate) audits: Vec<&'a str>,
+    /// `tests/*.yaml`
+    pub(crate) tests: Vec<FileText<'a>>,
+    /// `audits/*.sql` by their stems.
+    pub(crate) audits: BTreeMap<&'a str, FileText<'a>>,
 }
 
 /// Sorts the files of a folder by what they are.
@@ -41,8 +43,6 @@ struct Sorter<'a> {
     findings: Vec<Diagnostic>,
     /// Folders that have their diagnostic: one for all of their files.
     reported: BTreeSet<&'a str>,
-    audits_file: Option<FileText<'a>>,
-    tests_file: Option<FileText<'a>>,
 }
 
 impl<'a> Sorter<'a> {
@@ -76,7 +76,7 @@ impl<'a> Sorter<'a> {
     fn sort_in(&mut self, file: FileText<'a>, folder: &'a str, name: &'a str) {
         match folder {
             "tests" => match name.rsplit_once('.') {
-                Some((_, "yaml")) => self.tests_file = self.tests_file.or(Some(file)),
+                Some((_, "yaml")) => self.layout.tests.push(file),
                 _ => self.findings.push(wrong_kind(file, "tests/ holds unit tests, `.yaml` files", "yaml")),
             },
             "rejects" => {
@@ -120,8 +120,7 @@ impl<'a> Sorter<'a> {
                 self.layout.sources.insert(table, file);
             }
             "audits" => {
-                self.layout.audits.push(stem);
-                self.audits_file = self.audits_file.or(Some(file));
+                self.layout.audits.insert(stem, file);
             }
             _ => {
                 self.layout.models.insert(table, file);
@@ -156,17 +155,6 @@ impl<'a> Sorter<'a> {
         if self.layout.sources.is_empty() && !self.reported_in("raw/") {
             let warning = top.warning("no_sources", 0..0, "the job has no sources: there is no .sql file in raw/");
             self.findings.push(warning.with_help("declare raw JSON as a table in a file such as raw/events.sql"));
-        }
-        if let Some(file) = self.tests_file {
-            self.findings.push(file.warning(
-                "unsupported",
-                0..0,
-                "unit tests are not supported yet: tests/ is not run",
-            ));
-        }
-        if let Some(file) = self.audits_file {
-            let message = "audits are not supported yet: audits/ is neither checked nor run";
-            self.findings.push(file.warning("unsupported", 0..0, message));
         }
         (self.layout, self.findings)
     }

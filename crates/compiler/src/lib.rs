@@ -4,6 +4,8 @@
 //!
 //! Invariant: pure. No I/O, no clock, no randomness; the same text gives the same job, and no text makes it panic.
 
+mod check;
+mod checks;
 mod compile;
 mod diagnostic;
 mod folder;
@@ -14,6 +16,7 @@ mod layout;
 mod manifest;
 mod model;
 mod name;
+mod own_audit;
 mod params;
 mod query;
 mod select;
@@ -25,7 +28,10 @@ mod testing;
 mod text;
 mod tokens;
 mod types;
+mod unit_test;
 
+pub use check::{Checks, Demand, ROW_ALIAS, RowCheck, TableCheck, Violation};
+pub use checks::{QUARANTINE_COLUMNS, quarantine_table};
 pub use compile::compile_job;
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
 pub use folder::JobFolder;
@@ -37,3 +43,4 @@ pub use name::TableName;
 pub use query::compile_query;
 pub use select::select_models;
 pub use types::{DeltaTypeError, table_schema, table_type};
+pub use unit_test::{Expected, TestRow, TestRows, UnitTest};

@@ -15,8 +15,9 @@ use datafusion::{
 };
 
 use crate::{
-    Diagnostic, Model, ModelKind, ParamType, Query, TableName,
-    header::{Contract, Header, KindName, split_model},
+    Checks, Diagnostic, Model, ModelKind, ParamType, Query, TableName,
+    checks::{CheckScope, Checked, build_checks},
+    header::{Contract, ContractColumn, Header, KindName, split_model},
     query::{ParsedQuery, parse_query},
     sql_type::{quoted, same_name, type_text},
     suggest::did_you_mean,
@@ -128,7 +129,6 @@ impl<'a> Draft<'a> {
         findings.extend(self.check_view());
         let partitioned_by = self.columns_of(&schema, "partitioned_by", &self.header.partitioned_by, &mut findings);
         let clustered_by = self.columns_of(&schema, "clustered_by", &self.header.clustered_by, &mut findings);
-        self.columns_of(&schema, "grain", &self.header.grain, &mut findings);
         findings.extend(self.check_partition_columns(&schema, &partitioned_by));
         findings.extend(self.check_cluster_columns(&schema, &clustered_by, &partitioned_by));
         if let Some(contract) = &self.header.columns {
@@ -171,7 +171,26 @@ impl<'a> Draft<'a> {
             owner: owner.clone(),
             tags: tags.clone(),
             file: self.file.path.to_owned(),
+            checks: Checks::default(),
         }
+    }
+
+    /// Whether the header uses the audit of a file of `audits/`.
+    pub(crate) fn uses_audit(&self, stem: &str) -> bool {
+        self.header.audits.iter().any(|audit| audit.name.name.eq_ignore_ascii_case(stem))
+    }
+
+    /// Makes the checks of the finished model, and adds those that take rows out to its canonical text.
+    pub(crate) fn add_checks(&self, model: &mut Model, scope: CheckScope<'_>) -> Vec<Diagnostic> {
+        let checked = Checked { file: self.file, name: &self.name, schema: &model.schema, header: &self.header };
+        let (checks, findings) = build_checks(checked, scope);
+        let taking_out = checks.canonical_of_rows();
+        if !taking_out.is_empty() {
+            model.canonical.push_str("\nEXPECT\n");
+            model.canonical.push_str(&taking_out);
+        }
+        model.checks = checks;
+        findings
     }
 
     /// Spells columns as the schema does; those that it lacks are findings.
@@ -246,7 +265,7 @@ impl<'a> Draft<'a> {
 
     fn check_contract(&self, contract: &Contract, schema: &Schema) -> Vec<Diagnostic> {
         let mut findings = Vec::new();
-        for (ident, declared) in &contract.columns {
+        for ContractColumn { name: ident, sql_type: declared, .. } in &contract.columns {
             if findings.len() >= FINDINGS_MAX {
                 return findings;
             }
@@ -267,7 +286,7 @@ impl<'a> Draft<'a> {
             }
         }
         for field in schema.fields() {
-            if !contract.columns.iter().any(|(ident, _)| same_name(&ident.name, field.name())) {
+            if !contract.columns.iter().any(|column| same_name(&column.name.name, field.name())) {
                 let message = format!("the query gives column `{}`, which `columns` does not declare", field.name());
                 let error = self.file.error("contract", contract.span.clone(), message);
                 findings.push(error.with_help(format!(

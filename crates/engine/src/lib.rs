@@ -18,6 +18,9 @@ mod write;
 
 pub use json::{Compression, ReadMode, Reading, ScanReports};
 pub use query::Rows;
-pub use relation::{RawScan, Relation, TableScan, register_relation};
+pub use relation::{RawScan, Relation, TableScan, register_relation, register_rows};
 pub use session::{Engine, EngineSettings};
-pub use write::{StepProgress, TableWrite, execute_table_write, plan_table_write};
+pub use write::{
+    RowRule, RuleAction, RuleReport, StepProgress, TableWrite, WriteOutput, execute_table_write, plan_table_write,
+    quarantine_schema,
+};

@@ -62,6 +62,21 @@ impl Engine {
         self.start(session, limited.map_err(fault::from_datafusion)?).await
     }
 
+    /// Starts a query whose rows are stored: its columns are cast to those of `schema`, as the writer does.
+    ///
+    /// # Errors
+    /// As [`Engine::query`].
+    pub async fn query_as(
+        &self,
+        session: &SessionContext,
+        sql: &str,
+        params: &BTreeMap<String, ScalarValue>,
+        schema: &SchemaRef,
+    ) -> Result<Rows> {
+        let plan = cast_to(plan_query(session, sql, params).await?, schema)?;
+        self.start(session, plan).await
+    }
+
     async fn start(&self, session: &SessionContext, plan: LogicalPlan) -> Result<Rows> {
         let stream = DataFrame::new(session.state(), plan).execute_stream().await.map_err(fault::from_datafusion)?;
         Ok(Rows { schema: stream.schema(), batches: stream.map(|batch| batch.map_err(fault::from_datafusion)).boxed() })

@@ -120,6 +120,16 @@ pub fn written(run_id: &str, table: &str) -> String {
     format!("{RUNS_DIR}/{run_id}/steps/{table}/written.json")
 }
 
+/// What the checks of a run came to.
+pub fn checks(run_id: &str) -> String {
+    format!("{RUNS_DIR}/{run_id}/checks.json")
+}
+
+/// A few of the rows of `table` that violate `check`; `uuid` is made for them.
+pub fn check_rows(run_id: &str, table: &str, check: &str, uuid: &str) -> String {
+    format!("{RUNS_DIR}/{run_id}/checks/{table}/{check}-{uuid}.parquet")
+}
+
 /// The point of no return.
 pub fn outcome(run_id: &str) -> String {
     format!("{RUNS_DIR}/{run_id}/outcome.json")

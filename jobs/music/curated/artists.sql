@@ -1,4 +1,5 @@
 -- The artists of the catalogue, each as the song with the greatest song_id names and places them.
+MODEL (grain artist_id);
 WITH ranked AS (
   SELECT
     artist_id, artist_name, artist_location, artist_latitude, artist_longitude,

@@ -1,7 +1,18 @@
 -- Song plays: one row per NextSong event, with the song of the catalogue if it is there.
 MODEL (
   kind           FULL,
-  partitioned_by (year, month)
+  partitioned_by (year, month),
+  grain          songplay_id,
+  expect (
+    level_known  (level IN ('free', 'paid'))  ON VIOLATION FAIL,
+    song_matched (song_id IS NOT NULL)        ON VIOLATION WARN    -- most songs are not in the catalogue
+  ),
+  audits (
+    not_null      (columns := (user_id, start_time)),
+    relationships (column := user_id, to := curated.users, field := user_id),
+    relationships (column := song_id, to := curated.songs, field := song_id),
+    relationships (column := start_time, to := curated.time, field := start_time)
+  )
 );
 WITH plays AS (
   SELECT

@@ -1,4 +1,8 @@
 -- The songs of the catalogue, one row per song_id.
+MODEL (
+  grain  song_id,
+  audits (relationships (column := artist_id, to := curated.artists, field := artist_id))
+);
 WITH ranked AS (
   SELECT
     song_id, title, artist_id, year, duration,

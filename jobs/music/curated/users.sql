@@ -1,4 +1,8 @@
 -- Users who have played a song, each as their latest play shows them.
+MODEL (
+  grain  user_id,
+  audits (accepted_values (column := level, is_in := ('free', 'paid')))
+);
 WITH ranked AS (
   SELECT
     userId, firstName, lastName, gender, level,

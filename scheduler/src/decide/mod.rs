@@ -31,6 +31,8 @@ pub(crate) struct Decision {
     pub(crate) action: StepAction,
     /// What the user should know beside the reason.
     pub(crate) notes: Vec<String>,
+    /// Whether the checks of the model are asked of all of its table's rows, because they have changed.
+    pub(crate) recheck: bool,
 }
 
 /// Decides about every model of the job, in the job's order.
@@ -43,7 +45,8 @@ pub(crate) fn decide(job: &Job, evidence: &Evidence) -> Result<Vec<Decision>> {
     let mut decisions = Vec::with_capacity(job.models.len());
     for model in &job.models {
         let step = Step { job, model, evidence, made: &made };
-        let decision = step.decide()?;
+        let mut decision = step.decide()?;
+        step.note_checks(&mut decision);
         made.insert(model.name.clone(), decision.action.work);
         decisions.push(decision);
     }
@@ -111,7 +114,20 @@ impl Step<'_> {
 
     fn decision(&self, work: StepWork, reason: impl Into<String>) -> Decision {
         let action = StepAction { work, reason: reason.into() };
-        Decision { table: self.model.name.clone(), action, notes: Vec::new() }
+        Decision { table: self.model.name.clone(), action, notes: Vec::new(), recheck: false }
+    }
+
+    /// A table that stays as it is must still pass checks that are new.
+    fn note_checks(&self, decision: &mut Decision) {
+        decision.recheck = self.evidence.needs_recheck(&self.model.name);
+        // Which of the rows that are kept apart come from what has changed is not known.
+        if decision.action.work == StepWork::Update && self.model.checks.quarantines() {
+            let reason = format!("{}, and its rules keep rows apart", decision.action.reason);
+            decision.action = StepAction { work: StepWork::Replace, reason };
+        }
+        if decision.recheck && decision.action.work == StepWork::Skip {
+            decision.action.reason = format!("{}, but it is checked: its checks changed", decision.action.reason);
+        }
     }
 
     fn decide_view(&self, entry: Option<&ReleasedTable>) -> Decision {

@@ -93,6 +93,7 @@ impl Case {
                 view: is_view.then_some(view),
                 inputs: raws.chain(upstream).collect(),
                 ledger: vec![1],
+                checks: evidence.check_digests.get(&model.name).cloned(),
             };
             tables.insert(model.name.to_string(), entry);
             let units = lineage.sources.iter().flat_map(|source| {

@@ -13,8 +13,8 @@ use lakewright_error::{Error, ErrorKind, Result};
 use lakewright_lake::{
     layout,
     state::{
-        AbortReason, Done, Format, Frozen, FrozenModel, Operation, Outcome, Publication, RunEnd, SourceRead,
-        StepRecord, Verdict, Written, read_object,
+        AbortReason, CheckRecord, Done, Format, Frozen, FrozenModel, Operation, Outcome, Publication, RunEnd,
+        SourceRead, StepRecord, Verdict, Written, read_object,
     },
 };
 use tokio::{sync::mpsc, task::JoinSet};
@@ -24,6 +24,7 @@ use uuid::Uuid;
 
 use super::{
     accept::Accepted,
+    checks::{failure, run_checks},
     failure::{cancelled, error_of, reason_of},
     freeze::{Plan, executes, freeze, thaw},
     inputs::StepSite,
@@ -31,6 +32,7 @@ use super::{
     maintain::{self, commit_revision},
     publication::{Checked, publication},
     publish::{check_table, commit_table, release},
+    quarantine,
     race::{Race, create, retrying},
     rejects::{self, RunReads, run_reads},
     site::{Site, folder_of},
@@ -71,6 +73,8 @@ pub(crate) struct Driver<'a> {
     written: BTreeMap<TableName, Written>,
     checked: BTreeMap<TableName, Checked>,
     reads: RunReads,
+    /// What the checks of tables came to.
+    checks: BTreeMap<String, Vec<CheckRecord>>,
     outcome: Option<Outcome>,
     versions: BTreeMap<String, u64>,
     release: Option<u64>,
@@ -105,6 +109,7 @@ impl<'a> Driver<'a> {
             written: BTreeMap::new(),
             checked: BTreeMap::new(),
             reads: RunReads::default(),
+            checks: BTreeMap::new(),
             outcome: None,
             versions: BTreeMap::new(),
             release: None,
@@ -351,7 +356,12 @@ impl<'a> Driver<'a> {
         });
         let checked = stream::iter(checks.collect::<Vec<_>>()).buffered(CHECKS_AT_ONCE_MAX).try_collect().await?;
         self.checked = checked;
+        self.checks = run_checks(self.site, at).await?;
+        if let Some(error) = failure(&self.run.run_id, &plan.job.models, &self.checks) {
+            return Err(error);
+        }
         self.reads = run_reads(at).await?;
+        self.reads.tables.extend(quarantine::tables(at).await?);
         self.checked.extend(rejects::checks(&self.reads)?);
         self.view.checked = true;
         Ok(())
@@ -509,7 +519,9 @@ impl<'a> Driver<'a> {
                 None if executes(model.work.into()) => return None,
                 None => record_of(model),
             };
-            Some(StepRecord { version: self.versions.get(&model.table).copied(), ..record })
+            let counted = written.and_then(|written| written.checks.as_ref()).map(|checks| &checks.records);
+            let checks = self.checks.get(&model.table).or(counted).cloned().unwrap_or_default();
+            Some(StepRecord { version: self.versions.get(&model.table).copied(), checks, ..record })
         });
         let duration_us = self.site.clock.now_us().saturating_sub(self.run.spec.execution_us);
         Done {

@@ -46,6 +46,12 @@ impl Plan {
         self.works.get(table).copied().unwrap_or(StepWork::Skip)
     }
 
+    /// Whether the model's checks are asked of all rows of its table, because they have changed.
+    pub(crate) fn rechecks(&self, table: &TableName) -> bool {
+        let table = table.to_string();
+        self.frozen.models.iter().any(|model| model.table == table && model.recheck)
+    }
+
     /// Whether the run writes files for the table.
     pub(crate) fn executes(&self, table: &TableName) -> bool {
         executes(self.work(table))
@@ -124,6 +130,7 @@ fn frozen_of(sequence: u64, evidence: &Evidence, decisions: &[Decision]) -> Froz
         fingerprint: evidence.fingerprints.get(&decision.table).cloned().unwrap_or_default(),
         work: decision.action.work.into(),
         reason: decision.action.reason.clone(),
+        recheck: decision.recheck,
     });
     Frozen {
         format: Format,

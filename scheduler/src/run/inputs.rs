@@ -11,8 +11,10 @@ use std::{
 };
 
 use datafusion::common::ScalarValue;
-use lakewright_compiler::{JsonMode, Model, OnDelete, Source, SourceCompression, TableName};
-use lakewright_engine::{Compression, RawScan, ReadMode, Reading, Relation, TableScan, TableWrite};
+use lakewright_compiler::{JsonMode, Model, OnDelete, Source, SourceCompression, TableName, Violation};
+use lakewright_engine::{
+    Compression, RawScan, ReadMode, Reading, Relation, RowRule, RuleAction, TableScan, TableWrite,
+};
 use lakewright_error::{Error, ErrorKind, Result};
 use lakewright_lake::{
     DataFile, Prefix, RawObject, Snapshot, layout, read_snapshot,
@@ -22,13 +24,14 @@ use lakewright_lake::{
 use super::{
     accept::Accepted,
     freeze::Plan,
+    quarantine,
     race::retrying,
     rework::{Consumed, Gone, Present, Rework, rework},
 };
 use crate::{
     StepInput, StepTask, StepWork,
     decide::{difference, is_same},
-    lineage::{Parts, declared_params},
+    lineage::{Lineage, Parts, declared_params},
     literal::{self, EXECUTION_TS, RUN_ID},
 };
 
@@ -189,8 +192,17 @@ impl StepSite<'_> {
     }
 
     async fn table_scan(&self, model: &Model, table: &TableName) -> Result<TableScan> {
+        self.scan(model, table, self.reads_gain(model, table)).await
+    }
+
+    /// All of a table, as this run would publish it.
+    async fn whole_scan(&self, model: &Model, table: &TableName) -> Result<TableScan> {
+        self.scan(model, table, false).await
+    }
+
+    async fn scan(&self, model: &Model, table: &TableName, only_gain: bool) -> Result<TableScan> {
         let root = self.lake.child(&layout::table_root(table.zone(), table.table()))?;
-        let files = match (self.plan.work(table), self.reads_gain(model, table)) {
+        let files = match (self.plan.work(table), only_gain) {
             (StepWork::Append, true) => {
                 let written = self.written.get(table).ok_or_else(|| internal(table))?;
                 [self.unseen_files(&root, model, table).await?, written.files.clone()].concat()
@@ -241,6 +253,35 @@ impl StepSite<'_> {
     /// - [`ErrorKind::Invalid`]: a parameter in a view is out of range.
     pub(crate) fn task(&self, model: &Model, inputs: StoredInputs) -> Result<StepTask> {
         let lineage = self.plan.evidence.lineages.get(&model.name).ok_or_else(|| internal(&model.name))?;
+        let relations = self.relations(lineage, inputs)?;
+        let mut values = declared_params(&self.plan.job);
+        values.extend(run_params(self.run));
+        let mut used = model.checks.params();
+        used.extend(model.query.params.iter().cloned());
+        let used = used.iter().filter_map(|name| Some((name.clone(), literal::scalar(values.get(name)?))));
+        let params: BTreeMap<String, ScalarValue> = used.collect();
+        let root = self.lake.child(&layout::table_root(model.name.zone(), model.name.table()))?;
+        let quarantine = model.checks.quarantines().then(|| quarantine::root_of(self.lake, &model.name)).transpose()?;
+        Ok(StepTask {
+            table: model.name.clone(),
+            sql: model.query.sql.clone(),
+            params,
+            inputs: relations,
+            write: TableWrite {
+                root,
+                schema: Arc::clone(&model.schema),
+                partition_columns: model.partitioned_by.clone(),
+                clustered_by: model.clustered_by.clone(),
+                target_file_size_bytes: model.target_file_size_bytes,
+                run_id: self.run.run_id.clone(),
+                rules: model.checks.rows.iter().map(row_rule).collect(),
+                quarantine,
+            },
+        })
+    }
+
+    /// The inputs as relations, every view after what it reads.
+    fn relations(&self, lineage: &Lineage, inputs: StoredInputs) -> Result<Vec<StepInput>> {
         let run_params = run_params(self.run);
         let mut relations = Vec::new();
         for (name, objects) in inputs.raw {
@@ -256,26 +297,23 @@ impl StepSite<'_> {
             let relation = Relation::View { sql, schema: Arc::clone(&view.schema) };
             relations.push(StepInput { name: view.name.clone(), relation });
         }
-        let mut values = declared_params(&self.plan.job);
-        values.extend(run_params);
-        let used =
-            model.query.params.iter().filter_map(|name| Some((name.clone(), literal::scalar(values.get(name)?))));
-        let params: BTreeMap<String, ScalarValue> = used.collect();
-        let root = self.lake.child(&layout::table_root(model.name.zone(), model.name.table()))?;
-        Ok(StepTask {
-            table: model.name.clone(),
-            sql: model.query.sql.clone(),
-            params,
-            inputs: relations,
-            write: TableWrite {
-                root,
-                schema: Arc::clone(&model.schema),
-                partition_columns: model.partitioned_by.clone(),
-                clustered_by: model.clustered_by.clone(),
-                target_file_size_bytes: model.target_file_size_bytes,
-                run_id: self.run.run_id.clone(),
-            },
-        })
+        Ok(relations)
+    }
+
+    /// What the checks of a model read, the model itself among it: everything as this run would publish it.
+    ///
+    /// # Errors
+    /// As [`StepSite::stored_inputs`] and [`StepSite::task`].
+    pub(crate) async fn whole_inputs(&self, model: &Model, lineage: &Lineage) -> Result<Vec<StepInput>> {
+        let mut inputs = StoredInputs::default();
+        for source in &lineage.sources {
+            let objects = self.plan.evidence.listings.get(source).map(|listing| listing.objects.clone());
+            inputs.raw.insert(source.clone(), objects.unwrap_or_default());
+        }
+        for table in &lineage.tables {
+            inputs.tables.insert(table.clone(), self.whole_scan(model, table).await?);
+        }
+        self.relations(lineage, inputs)
     }
 
     /// The segment that the step adds to its table's ledger; `None` if the table has no ledger.
@@ -392,6 +430,16 @@ fn gone_of(source: &Source) -> Gone {
         // Where losses fail a run and were accepted, nobody has asked for rows to go.
         OnDelete::Keep | OnDelete::Fail => Gone::Stays,
     }
+}
+
+/// A check of rows as the writer knows it.
+fn row_rule(check: &lakewright_compiler::RowCheck) -> RowRule {
+    let action = match check.on_violation {
+        Violation::Warn | Violation::Fail => RuleAction::Count,
+        Violation::Drop => RuleAction::Drop,
+        Violation::Quarantine => RuleAction::Quarantine,
+    };
+    RowRule { name: check.name.clone(), condition: check.condition.clone(), action }
 }
 
 /// The run's own parameters.

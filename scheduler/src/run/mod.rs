@@ -2,6 +2,8 @@
 
 mod accept;
 mod accounting;
+mod check_query;
+mod checks;
 mod drive;
 mod earlier;
 mod failure;
@@ -12,6 +14,7 @@ mod machine;
 mod maintain;
 mod publication;
 mod publish;
+mod quarantine;
 mod race;
 mod rejects;
 mod reports;
@@ -43,7 +46,9 @@ use self::{
     race::{Race, create},
     site::{Pace, Site, folder_of},
 };
-pub(crate) use self::{failure::error_of as abort_error, race::retrying, rejects::REJECTS_KIND};
+pub(crate) use self::{
+    failure::error_of as abort_error, quarantine::QUARANTINE_KIND, race::retrying, rejects::REJECTS_KIND,
+};
 use crate::{
     Backend, Clock, ExecutorInfo, RunEvent, RunState, RunSummary, SystemClock, event::run_summary, record::read_run,
 };

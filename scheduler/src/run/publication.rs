@@ -60,7 +60,21 @@ pub(crate) fn publication(
     }
     // Behind the tables: a reader that sees rejects sees what was made beside them.
     tables.extend(reads.tables.iter().map(|(table, _)| table.clone()));
-    Ok(Publication { tables, reads: reads.reads.clone(), revisions: Vec::new(), drops: Vec::new() })
+    let revisions = plan.job.models.iter().filter_map(|model| rechecked(plan, model)).collect();
+    Ok(Publication { tables, reads: reads.reads.clone(), revisions, drops: Vec::new() })
+}
+
+/// What the release says about a table that stays as it is, and has passed checks that it had not been asked.
+fn rechecked(plan: &Plan, model: &Model) -> Option<Revision> {
+    let applies = plan.work(&model.name) == StepWork::Skip && plan.rechecks(&model.name);
+    let entry = plan.evidence.released(&model.name).filter(|_| applies)?;
+    let checks = plan.evidence.check_digests.get(&model.name).cloned();
+    Some(Revision {
+        table: model.name.to_string(),
+        content: None,
+        entry: Some(ReleasedTable { checks, ..entry.clone() }),
+        own_inputs: Vec::new(),
+    })
 }
 
 fn published_table(plan: &Plan, model: &Model, written: &Written, checked: &Checked) -> PublishedTable {
@@ -81,6 +95,7 @@ fn published_table(plan: &Plan, model: &Model, written: &Written, checked: &Chec
         own_inputs,
         ledger: checked.segment.as_ref().map_or_else(Vec::new, |segment| segment.kept.clone()),
         new_segment: checked.segment.is_some(),
+        checks: plan.evidence.check_digests.get(&model.name).cloned(),
     }
 }
 
@@ -107,6 +122,7 @@ fn defined_view(run: &Accepted, plan: &Plan, model: &Model) -> Result<PublishedT
         own_inputs: Vec::new(),
         ledger: Vec::new(),
         new_segment: false,
+        checks: plan.evidence.check_digests.get(&model.name).cloned(),
     })
 }
 
@@ -236,5 +252,6 @@ fn released_table(
         view: published.view.clone(),
         inputs,
         ledger,
+        checks: published.checks.clone(),
     }
 }

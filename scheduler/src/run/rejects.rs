@@ -202,6 +202,7 @@ fn published(
         own_inputs: Vec::new(),
         ledger: Vec::new(),
         new_segment: false,
+        checks: None,
     }
 }
 

@@ -9,20 +9,22 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use lakewright_compiler::{Model, TableName};
-use lakewright_engine::StepProgress;
+use lakewright_engine::{RuleReport, StepProgress};
 use lakewright_error::{Error, ErrorKind, Result};
 use lakewright_lake::{
-    layout,
-    state::{Format, JobSlot, Outcome, StepRecord, Verdict, Written, read_object},
+    DataFile, layout,
+    state::{Format, JobSlot, Outcome, StepRecord, Verdict, Written, WrittenChecks, read_object},
 };
 use tokio::{sync::mpsc, time::Instant};
 use uuid::Uuid;
 
 use super::{
     accept::Accepted,
+    checks::{row_record, store_rows},
     freeze::Plan,
     inputs::{StepSite, StoredInputs},
     publish::check_files,
+    quarantine,
     race::{Race, create, retrying},
     reports::account,
     site::Site,
@@ -81,7 +83,8 @@ impl StepRun {
             // A full queue means that nobody looks at progress right now; the next report holds these counts too.
             let _ = events.try_send(RunEvent::StepProgressed { step: table.clone(), progress });
         };
-        let StepOutput { files, progress, reports } = self.site.backend.execute(task, &progress).await?;
+        let StepOutput { files, quarantined, rules, progress, reports } =
+            self.site.backend.execute(task, &progress).await?;
         let mut record = self.record();
         record.reads = account(&self.site, &self.run, &self.plan, objects, reports).await?;
         record.rejects = record.reads.iter().map(|read| read.tally.rejects).sum();
@@ -91,6 +94,7 @@ impl StepRun {
         record.bytes = files.iter().map(|file| file.size_bytes).sum();
         record.bytes_spilled = progress.bytes_spilled;
         record.duration_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let checks = self.checks(quarantined, rules, record.rows_out).await?;
         Ok(Written {
             format: Format,
             nonce: Uuid::new_v4().to_string(),
@@ -99,8 +103,34 @@ impl StepRun {
             files,
             removes,
             record,
+            checks,
             adopted_from: None,
         })
+    }
+
+    /// What was counted for the model's checks, with the rows that were kept; `None` if it has none.
+    async fn checks(
+        &self,
+        quarantined: Vec<DataFile>,
+        rules: Vec<RuleReport>,
+        rows_out: u64,
+    ) -> Result<Option<WrittenChecks>> {
+        let Some(digest) = self.plan.evidence.check_digests.get(&self.model.name) else { return Ok(None) };
+        let apart: u64 = quarantined.iter().map(|file| file.row_count).sum();
+        let mut records = Vec::new();
+        for check in &self.model.checks.rows {
+            let report = rules.iter().find(|report| report.name == check.name);
+            // Of rows that are dropped for one rule and not for another nobody knows how many there were.
+            let rows = (!check.on_violation.takes_out()).then_some(rows_out);
+            let mut record = row_record(check, rows, report.map_or(0, |report| report.violations));
+            if let Some(report) = report.filter(|report| report.violations > 0) {
+                let place = (self.run.run_id.as_str(), &self.model.name);
+                record.sample = store_rows(&self.site, place, &check.name, &report.sample).await?;
+            }
+            records.push(record);
+        }
+        tracing::debug!(step = %self.model.name, apart, "rows judged");
+        Ok(Some(WrittenChecks { digest: digest.clone(), records, quarantined }))
     }
 
     fn adopt(&self, earlier: Written) -> Written {
@@ -147,7 +177,14 @@ impl StepRun {
             return Ok(None);
         }
         let root = self.site.lake.child(&layout::table_root(self.model.name.zone(), self.model.name.table()))?;
-        match check_files(&root, &earlier.files).await {
+        let apart: Vec<DataFile> = earlier.checks.iter().flat_map(|checks| checks.quarantined.clone()).collect();
+        let checked = match check_files(&root, &earlier.files).await {
+            Ok(()) if !apart.is_empty() => {
+                check_files(&quarantine::root_of(&self.site.lake, &self.model.name)?, &apart).await
+            }
+            checked => checked,
+        };
+        match checked {
             Ok(()) => Ok(Some(earlier)),
             Err(error) if error.kind() == ErrorKind::Corrupt => Ok(None),
             Err(error) => Err(error),
@@ -169,6 +206,7 @@ pub(crate) fn empty_record() -> StepRecord {
         bytes_spilled: 0,
         duration_us: 0,
         reads: Vec::new(),
+        checks: Vec::new(),
         version: None,
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lakewright_lake::state::SourceRead;
+use lakewright_lake::state::{CheckRecord, SourceRead};
 use lakewright_proto::v1::{self, run_event::Event};
 
 use crate::{ExecutorInfo, LakeTable, RunEvent, RunRecord, RunState, RunSummary, StepAction, StepSummary, StepWork};
@@ -47,6 +47,19 @@ fn step(step: &StepSummary) -> v1::StepSummary {
         bytes_spilled: step.bytes_spilled,
         duration_us: micros(step.duration),
         version: step.version,
+        checks: step.checks.iter().map(check).collect(),
+    }
+}
+
+fn check(record: &CheckRecord) -> v1::CheckResult {
+    v1::CheckResult {
+        name: record.name.clone(),
+        rule: record.rule.clone(),
+        on_violation: record.on_violation.clone(),
+        rows: record.rows,
+        violations: record.violations,
+        sample: record.sample.clone().unwrap_or_default(),
+        detail: record.detail.clone().unwrap_or_default(),
     }
 }
 

@@ -57,6 +57,7 @@ pub(super) async fn demo(invocation: &Invocation, arguments: &DemoArgs, now: Dat
             format: Some(RowFormat::Table),
             rows: 0,
             as_of: None,
+            run: None,
         };
         sql::sql(&inside, &question, now).await?;
     }

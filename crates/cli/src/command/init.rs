@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// The music job's files, as they are in the repository.
-const MUSIC_JOB: [(&str, &str); 15] = [
+const MUSIC_JOB: [(&str, &str); 19] = [
     ("job.toml", include_str!("../../../../jobs/music/job.toml")),
     ("raw/events.sql", include_str!("../../../../jobs/music/raw/events.sql")),
     ("raw/songs.sql", include_str!("../../../../jobs/music/raw/songs.sql")),
@@ -39,6 +39,10 @@ const MUSIC_JOB: [(&str, &str); 15] = [
     ("analyses/top_artists.sql", include_str!("../../../../jobs/music/analyses/top_artists.sql")),
     ("analyses/top_locations.sql", include_str!("../../../../jobs/music/analyses/top_locations.sql")),
     ("analyses/top_songs.sql", include_str!("../../../../jobs/music/analyses/top_songs.sql")),
+    ("tests/dimensions.yaml", include_str!("../../../../jobs/music/tests/dimensions.yaml")),
+    ("tests/songplays.yaml", include_str!("../../../../jobs/music/tests/songplays.yaml")),
+    ("tests/staging.yaml", include_str!("../../../../jobs/music/tests/staging.yaml")),
+    ("tests/fixtures/songs.jsonl", include_str!("../../../../jobs/music/tests/fixtures/songs.jsonl")),
 ];
 
 const SETTINGS: &str = "# Settings of this project; `lakewright doctor` shows every value and where it comes from.

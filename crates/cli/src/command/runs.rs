@@ -6,7 +6,10 @@ use std::{sync::Arc, time::Duration};
 use lakewright_client::{Client, v1};
 use lakewright_error::{Error, ErrorKind};
 use lakewright_lake::Prefix;
-use lakewright_scheduler::{EmbeddedBackend, RunRecord, RunState, Scheduler, list_runs, read_run};
+use lakewright_scheduler::{
+    CheckHistory, EmbeddedBackend, FailingRows, RunRecord, RunState, Scheduler, check_history, failing_rows, list_runs,
+    read_run,
+};
 
 use super::{
     run::{report, run_here},
@@ -19,6 +22,7 @@ use crate::{
     project::read_places,
     remote,
     render::{
+        checks::failing_text,
         json::{CancelledDocument, RunRecordDocument, RunsDocument},
         summary::{run_record_text, runs_text},
     },
@@ -44,7 +48,7 @@ pub(super) async fn list(invocation: &Invocation, arguments: &RunsArgs) -> Outco
     };
     let output = invocation.output;
     if output.json {
-        let runs = runs.iter().map(RunRecordDocument::new).collect();
+        let runs = runs.iter().map(|run| RunRecordDocument::new(run, &CheckHistory::default())).collect();
         return output.document(&RunsDocument { lake: shown, runs });
     }
     if runs.is_empty() {
@@ -57,25 +61,45 @@ pub(super) async fn list(invocation: &Invocation, arguments: &RunsArgs) -> Outco
 /// Shows one run.
 pub(super) async fn show(invocation: &Invocation, arguments: &ShowArgs) -> Outcome {
     let place = invocation.any_place(arguments.job.as_deref())?;
-    let run = match remote::client(&place.settings).await? {
+    let (run, checks) = match remote::client(&place.settings).await? {
         Some(client) => {
             let run_id = arguments.run.clone().unwrap_or_default();
             let answer = client.get_run(v1::GetRunRequest { run_id }).await?;
-            remote::record(&answer.run.unwrap_or_default())?
+            (remote::record(&answer.run.unwrap_or_default())?, RunChecks::default())
         }
         None => {
             let lake = place.lake()?;
-            match &arguments.run {
+            let run = match &arguments.run {
                 Some(run_id) => read_run(&lake, run_id).await?,
                 None => newest(&lake, None, 1).await?.pop().ok_or_else(|| nothing_published(&lake))?,
-            }
+            };
+            let checks = checks_of(&lake, &run).await?;
+            (run, checks)
         }
     };
     let output = invocation.output;
     if output.json {
-        return output.document(&RunRecordDocument::new(&run));
+        return output.document(&RunRecordDocument::new(&run, &checks.history));
     }
-    output.result(&run_record_text(&run, output.width, output.style))
+    let mut text = run_record_text(&run, &checks.history, output.width, output.style);
+    text.push_str(&failing_text(&checks.failing, &run.run_id, output.width, output.style)?);
+    output.result(&text)
+}
+
+/// What a lake knows of a run's checks beside the run's own record.
+#[derive(Default)]
+struct RunChecks {
+    history: CheckHistory,
+    failing: Vec<FailingRows>,
+}
+
+async fn checks_of(lake: &Prefix, run: &RunRecord) -> Outcome<RunChecks> {
+    let steps = run.summary.iter().flat_map(|summary| &summary.steps);
+    if steps.map(|step| step.checks.len()).sum::<usize>() == 0 {
+        return Ok(RunChecks::default());
+    }
+    let history = check_history(lake, &run.job, Some(run.sequence)).await?;
+    Ok(RunChecks { history, failing: failing_rows(lake, &run.run_id).await? })
 }
 
 /// Watches a run until it has ended.

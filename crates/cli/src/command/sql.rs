@@ -42,7 +42,7 @@ pub(super) async fn sql(invocation: &Invocation, arguments: &SqlArgs, now: DateT
     let place = place_of(invocation, arguments)?;
     let format = row_format(arguments.format, &output);
     if is_shell(arguments, &output) {
-        let reader = Reader::open(&place, &arguments.params.params, arguments.as_of, now.timestamp_micros()).await?;
+        let reader = open(&place, arguments, now).await?;
         let history = invocation.environment.history_file();
         let printing = Printing { format, rows_max: arguments.rows };
         return run_shell(reader, printing, output, history.as_deref()).await;
@@ -58,7 +58,7 @@ pub(super) async fn sql(invocation: &Invocation, arguments: &SqlArgs, now: DateT
             .with_hint("give one statement, or use --format ndjson")
             .into());
     }
-    let reader = Reader::open(&place, &arguments.params.params, arguments.as_of, now.timestamp_micros()).await?;
+    let reader = open(&place, arguments, now).await?;
     for range in statements {
         // The clock only feeds the line that tells how long it took.
         let begun = Instant::now();
@@ -70,6 +70,14 @@ pub(super) async fn sql(invocation: &Invocation, arguments: &SqlArgs, now: DateT
         }
     }
     Ok(())
+}
+
+async fn open(place: &Place, arguments: &SqlArgs, now: DateTime<Utc>) -> Outcome<Reader> {
+    let reader = Reader::open(place, &arguments.params.params, arguments.as_of, now.timestamp_micros()).await?;
+    match &arguments.run {
+        Some(run) => reader.with_failing_rows(run).await,
+        None => Ok(reader),
+    }
 }
 
 /// The place of the query: that of the job that was named, else of the job that the file belongs to.

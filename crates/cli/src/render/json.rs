@@ -9,12 +9,15 @@ use lakewright_compiler::{Diagnostic, Job, Severity};
 use lakewright_error::ErrorKind;
 use lakewright_lake::state::{RejectRow, SourceRead};
 use lakewright_scheduler::{
-    ExecutorInfo, LakeCatalog, LakeTable, RunPlan, RunRecord, RunState, RunSummary, SourceRejects, StepAction,
-    StepSummary, service::Token,
+    CheckHistory, ExecutorInfo, LakeCatalog, LakeTable, RunPlan, RunRecord, RunState, RunSummary, SourceRejects,
+    StepAction, StepSummary, service::Token,
 };
 use serde::Serialize;
 
-use super::failure::causes;
+use super::{
+    failure::causes,
+    json_checks::{CheckResultDocument, PlannedCheckDocument},
+};
 use crate::{
     exit::{Failure, Findings},
     settings::SettingOrigin,
@@ -92,6 +95,7 @@ struct PlannedStep {
     objects: u64,
     bytes: u64,
     files_replaced: u64,
+    checks: Vec<PlannedCheckDocument>,
 }
 
 impl PlanDocument {
@@ -105,6 +109,7 @@ impl PlanDocument {
             objects: step.objects,
             bytes: step.bytes,
             files_replaced: step.files_replaced,
+            checks: PlannedCheckDocument::all(&step.checks),
         });
         Self { job: job.to_owned(), base_release: plan.base_release, steps: steps.collect(), notes: plan.notes.clone() }
     }
@@ -219,11 +224,13 @@ struct FinishedStep {
     bytes_spilled: u64,
     duration_s: f64,
     version: Option<u64>,
+    checks: Vec<CheckResultDocument>,
 }
 
 impl FinishedStep {
-    fn new(step: &StepSummary) -> Self {
+    fn new(step: &StepSummary, history: &CheckHistory) -> Self {
         Self {
+            checks: CheckResultDocument::all(&step.table.to_string(), &step.checks, history),
             table: step.table.to_string(),
             action: step.action.clone(),
             rows_in: step.rows_in,
@@ -247,7 +254,7 @@ impl RunDocument {
             sequence: summary.sequence,
             release: summary.release,
             duration_s: summary.duration.as_secs_f64(),
-            steps: summary.steps.iter().map(FinishedStep::new).collect(),
+            steps: summary.steps.iter().map(|step| FinishedStep::new(step, &CheckHistory::default())).collect(),
             sources: summary.reads.iter().map(ReadDocument::new).collect(),
             tables,
         }
@@ -322,9 +329,10 @@ pub(crate) struct RunRecordDocument {
 }
 
 impl RunRecordDocument {
-    /// The document of a run.
-    pub(crate) fn new(record: &RunRecord) -> Self {
+    /// The document of a run; `history` is what its checks came to before.
+    pub(crate) fn new(record: &RunRecord, history: &CheckHistory) -> Self {
         let summary = record.summary.as_ref();
+        let steps = summary.iter().flat_map(|summary| &summary.steps);
         Self {
             run_id: record.run_id.clone(),
             job: record.job.clone(),
@@ -335,7 +343,7 @@ impl RunRecordDocument {
             operation: record.operation.clone(),
             release: summary.and_then(|summary| summary.release),
             duration_s: summary.map(|summary| summary.duration.as_secs_f64()),
-            steps: summary.iter().flat_map(|summary| &summary.steps).map(FinishedStep::new).collect(),
+            steps: steps.map(|step| FinishedStep::new(step, history)).collect(),
             sources: summary.iter().flat_map(|summary| &summary.reads).map(ReadDocument::new).collect(),
         }
     }
@@ -579,6 +587,7 @@ mod tests {
             bytes_spilled: 0,
             duration_s: 0.0,
             version: None,
+            checks: Vec::new(),
         };
         let checked = CheckedDocument { name: "", status: "ok", detail: String::new(), help: None };
         let documents = [

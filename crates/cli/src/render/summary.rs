@@ -3,12 +3,13 @@
 //! Data flow: values of the scheduler -> **text** -> [`super::Output`]. Pure.
 
 use lakewright_scheduler::{
-    ExecutorInfo, LakeCatalog, LakeTable, RunPlan, RunRecord, RunState, RunSummary, StepAction, StepSummary, StepWork,
-    service::Token,
+    CheckHistory, ExecutorInfo, LakeCatalog, LakeTable, RunPlan, RunRecord, RunState, RunSummary, StepAction,
+    StepSummary, StepWork, service::Token,
 };
 
 use super::{
     Style,
+    checks::{check_notes, checks_text, planned_text},
     grid::{
         Align::{Left, Right},
         Grid,
@@ -64,6 +65,7 @@ pub(crate) fn plan_text(plan: &RunPlan, width: usize, style: Style) -> String {
     let skipped = plan.steps.iter().filter(|step| step.action.work == StepWork::Skip).count();
     let all = counted(plan.steps.len() as u64, "step");
     text.push_str(&format!("{all}, {skipped} of them skipped; base: {base}. Nothing was written.\n"));
+    text.push_str(&planned_text(plan, width, style));
     for note in &plan.notes {
         text.push_str(&format!("{} {}\n", style.yellow("note:"), printable(note)));
     }
@@ -110,6 +112,7 @@ pub(crate) fn run_text(summary: &RunSummary, width: usize, style: Style) -> Stri
     let took = duration(summary.duration);
     text.push_str(&format!("\n{published} in {took}{spilled} (run {})\n", summary.run_id));
     text.push_str(&losses_text(&summary.reads, style));
+    text.push_str(&check_notes(&summary.steps, style));
     text
 }
 
@@ -199,8 +202,8 @@ pub(crate) fn runs_text(runs: &[RunRecord], width: usize, style: Style) -> Strin
     grid.render(width, style).0
 }
 
-/// Renders one run.
-pub(crate) fn run_record_text(run: &RunRecord, width: usize, style: Style) -> String {
+/// Renders one run; `history` is what its checks came to before.
+pub(crate) fn run_record_text(run: &RunRecord, history: &CheckHistory, width: usize, style: Style) -> String {
     let mut text = format!(
         "run       {}\njob       {} (number {})\nstate     {}\naccepted  {}\n",
         run.run_id,
@@ -220,6 +223,7 @@ pub(crate) fn run_record_text(run: &RunRecord, width: usize, style: Style) -> St
         text.push_str(&format!("time      {}\nrelease   {release}\n\n", duration(summary.duration)));
         text.push_str(&steps_grid(&summary.steps).render(width, style).0);
         text.push_str(&reads_text(&summary.reads, width, style));
+        text.push_str(&checks_text(&summary.steps, history, width, style));
     }
     text
 }

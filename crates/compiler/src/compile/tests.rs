@@ -127,7 +127,7 @@ fn parameters_take_the_override_and_a_wrong_one_is_told() {
 }
 
 #[test]
-fn what_is_not_built_is_said_of_files_that_compile() {
+fn an_audit_that_nobody_uses_and_a_test_that_is_none_are_told() {
     insta::assert_snapshot!(findings(&[
         ("z/a.sql", "SELECT 1 AS a"),
         ("audits/no_gaps.sql", "SELECT 1 AS a"),
@@ -144,5 +144,58 @@ fn an_analysis_is_one_query() {
         ("analyses/b.sql", "SELECT 1 AS a; SELECT 2 AS b"),
         ("analyses/c.sql", "-- nothing"),
         ("analyses/d.sql", "SELECT 'x"),
+    ]));
+}
+
+#[test]
+fn checks_become_conditions_over_the_stored_row_and_demands_of_the_table() {
+    let job = compile(&folder(&[
+        RAW,
+        ("staging/users.sql", "SELECT userId AS id FROM raw.events"),
+        (
+            "z/a.sql",
+            "MODEL (grain USERID, columns (userId VARCHAR NOT NULL, ts BIGINT), expect (late (TS > 5 / 2) ON VIOLATION \
+             DROP), audits (\n  relationships (column := userid, to := staging.users, field := ID),\n  few (most := 3), \
+             accepted_values (column := ts, is_in := (1, 2), blocking := false)));\nSELECT userId, ts FROM raw.events",
+        ),
+        ("audits/few.sql", "SELECT u.id FROM @this_model JOIN staging.users u ON u.id = this_model.userId WHERE ts > :most"),
+    ]))
+    .unwrap_or_else(|failed| panic!("{failed}"));
+    let model = job.models.iter().find(|model| model.name.zone() == "z").unwrap();
+    let rows: Vec<String> = model
+        .checks
+        .rows
+        .iter()
+        .map(|check| format!("{} {} {} {}", check.line, check.name, check.on_violation.keyword(), check.condition))
+        .collect();
+    let tables: Vec<String> =
+        model.checks.tables.iter().map(|check| format!("{} {} {}", check.line, check.name, check.rule)).collect();
+    insta::assert_snapshot!([rows, tables].concat().join("\n"));
+    assert!(model.canonical.contains("late DROP"), "{}", model.canonical);
+    assert!(!model.canonical.contains("grain"), "what takes no rows out is no part of the table");
+    assert_eq!(model.checks.reads(&model.name).len(), 1);
+}
+
+#[test]
+fn checks_that_cannot_be_asked_are_told_at_their_place() {
+    insta::assert_snapshot!(findings(&[
+        RAW,
+        (
+            "staging/events.sql",
+            "MODEL (expect (x (userId <> '') ON VIOLATION QUARANTINE));\nSELECT userId FROM raw.events"
+        ),
+        ("raw/staging_events.sql", "CREATE EXTERNAL TABLE raw.staging_events (a INT) STORED AS JSON LOCATION 'x/'"),
+        (
+            "z/b.sql",
+            "MODEL (audits (\n  relationships (column := ts, to := staging.events, field := userId),\n  relationships \
+             (column := userId, to := raw.events, field := userId),\n  relationships (column := userId, to := \
+             staging.event, field := userId),\n  relationships (column := userId, to := staging.events, field := \
+             user),\n  not_null (columns := (tss)),\n  own (most := 1),\n  other\n));\nSELECT userId, ts FROM raw.events",
+        ),
+        ("z/c.sql", "MODEL (kind VIEW, expect (a (ts > 1) ON VIOLATION DROP));\nSELECT ts FROM raw.events"),
+        ("audits/own.sql", "SELECT ts FROM this_model WHERE tts > :least"),
+        ("audits/other.sql", "SELECT e.ts FROM raw.events e"),
+        ("audits/not_null.sql", "SELECT 1 AS a"),
+        ("audits/empty.sql", "-- nothing"),
     ]));
 }

@@ -6,7 +6,10 @@ use std::{collections::BTreeMap, ops::Range};
 
 use datafusion::sql::sqlparser::tokenizer::Token;
 
-use super::{kind::parse_kind, rules};
+use super::{
+    kind::parse_kind,
+    rules::{AuditUse, Expectation, parse_audits, parse_expect},
+};
 use crate::{
     Diagnostic,
     sql_type::{Names, SqlType, parse_type},
@@ -51,7 +54,15 @@ pub(crate) enum KindName {
 pub(crate) struct Contract {
     /// Place of the key.
     pub(crate) span: Range<usize>,
-    pub(crate) columns: Vec<(Ident, SqlType)>,
+    pub(crate) columns: Vec<ContractColumn>,
+}
+
+/// One declared column.
+#[derive(Clone, Debug)]
+pub(crate) struct ContractColumn {
+    pub(crate) name: Ident,
+    pub(crate) sql_type: SqlType,
+    pub(crate) not_null: bool,
 }
 
 /// What a MODEL header says, with defaults filled in.
@@ -62,6 +73,8 @@ pub(crate) struct Header {
     pub(crate) clustered_by: Vec<Ident>,
     pub(crate) grain: Vec<Ident>,
     pub(crate) columns: Option<Contract>,
+    pub(crate) expect: Vec<Expectation>,
+    pub(crate) audits: Vec<AuditUse>,
     pub(crate) target_file_size_bytes: u64,
     pub(crate) tags: Vec<String>,
     pub(crate) owner: Option<String>,
@@ -78,6 +91,8 @@ impl Default for Header {
             clustered_by: Vec::new(),
             grain: Vec::new(),
             columns: None,
+            expect: Vec::new(),
+            audits: Vec::new(),
             target_file_size_bytes: TARGET_FILE_SIZE_BYTES,
             tags: Vec::new(),
             owner: None,
@@ -164,18 +179,9 @@ impl Parser<'_, '_> {
             "kind" => self.header.kind = parse_kind(self.cursor, &mut self.findings)?,
             "partitioned_by" => self.header.partitioned_by = self.distinct_columns()?,
             "clustered_by" => self.header.clustered_by = self.distinct_columns()?,
-            "grain" => {
-                self.header.grain = self.distinct_columns()?;
-                self.not_built(name, span);
-            }
-            "expect" => {
-                rules::check_expect(self.cursor, &mut self.findings)?;
-                self.not_built(name, span);
-            }
-            "audits" => {
-                rules::check_audits(self.cursor, self.audits, &mut self.findings)?;
-                self.not_built(name, span);
-            }
+            "grain" => self.header.grain = self.distinct_columns()?,
+            "expect" => self.header.expect = parse_expect(self.cursor, &mut self.findings)?,
+            "audits" => self.header.audits = parse_audits(self.cursor, self.audits, &mut self.findings)?,
             "columns" => {
                 let columns = self.contract()?;
                 self.header.columns = Some(Contract { span: span.clone(), columns });
@@ -186,12 +192,6 @@ impl Parser<'_, '_> {
             _ => self.header.description = Some(self.cursor.text("a description")?.0),
         }
         Ok(())
-    }
-
-    fn not_built(&mut self, name: &str, span: &Range<usize>) {
-        let message = format!("`{name}` is not supported yet");
-        let finding = self.cursor.file().error("unsupported", span.clone(), message);
-        self.findings.push(finding.with_help("leave the key out"));
     }
 
     fn distinct_columns(&mut self) -> Result<Vec<Ident>, Diagnostic> {
@@ -206,16 +206,16 @@ impl Parser<'_, '_> {
         Ok(columns)
     }
 
-    fn contract(&mut self) -> Result<Vec<(Ident, SqlType)>, Diagnostic> {
+    fn contract(&mut self) -> Result<Vec<ContractColumn>, Diagnostic> {
         self.cursor.expect(&Token::LParen, "after `columns`")?;
-        let mut columns: Vec<(Ident, SqlType)> = Vec::new();
+        let mut columns: Vec<ContractColumn> = Vec::new();
         let mut names = Names::default();
         loop {
             let from = self.cursor.position();
             match self.contract_column() {
-                Ok((name, _)) if names.insert(&name).is_some() => {
-                    let message = format!("column `{}` is named twice", name.name);
-                    self.report(self.cursor.file().error("duplicate_column", name.span, message))?;
+                Ok(column) if names.insert(&column.name).is_some() => {
+                    let message = format!("column `{}` is named twice", column.name.name);
+                    self.report(self.cursor.file().error("duplicate_column", column.name.span, message))?;
                 }
                 Ok(column) => columns.push(column),
                 Err(finding) => {
@@ -231,18 +231,15 @@ impl Parser<'_, '_> {
         Ok(columns)
     }
 
-    fn contract_column(&mut self) -> Result<(Ident, SqlType), Diagnostic> {
+    fn contract_column(&mut self) -> Result<ContractColumn, Diagnostic> {
         let name = self.cursor.ident("a column's name")?;
-        let column_type = parse_type(self.cursor)?;
-        let start = self.cursor.span().start;
-        if self.cursor.eat_word("NOT") {
+        let sql_type = parse_type(self.cursor)?;
+        let not_null = self.cursor.eat_word("NOT");
+        if not_null {
             self.cursor.expect_word("NULL", "after NOT")?;
-            let span = start..self.cursor.end_of_previous();
-            let finding = self.cursor.file().error("unsupported", span, "NOT NULL is not supported yet");
-            self.report(finding.with_help("leave it out, or filter in the query"))?;
         }
         match self.cursor.peek() {
-            Some(Token::Comma | Token::RParen) => Ok((name, column_type)),
+            Some(Token::Comma | Token::RParen) => Ok(ContractColumn { name, sql_type, not_null }),
             _ => Err(self.cursor.expected("`,` or `)` after the column's type")),
         }
     }

@@ -8,13 +8,18 @@ use std::ops::Range;
 
 use datafusion::sql::sqlparser::tokenizer::Token;
 
-pub(crate) use self::keys::{Contract, Header, KindName};
+pub(crate) use self::{
+    arguments::Arguments,
+    keys::{Contract, ContractColumn, Header, KindName},
+    rules::{Audit, AuditUse, Expectation, built_in_audits},
+};
 use crate::{
     Diagnostic,
     text::FileText,
     tokens::{Cursor, SpannedToken, comment_above, lex, text_range},
 };
 
+mod arguments;
 mod keys;
 mod kind;
 mod rules;

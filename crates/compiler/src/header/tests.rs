@@ -1,7 +1,8 @@
 //! What a model file must be: its header, its one query, and what is refused.
 
-use super::{KindName, ModelFile, split_model};
+use super::{Audit, KindName, ModelFile, split_model};
 use crate::{
+    ParamValue, Violation,
     testing::{folder, render},
     text::FileText,
 };
@@ -98,12 +99,45 @@ fn what_is_known_but_not_built_is_checked_and_refused() {
     insta::assert_snapshot!(report(&[
         "MODEL (kind INCREMENTAL_BY_TIME_RANGE (time_column ts, start '2018-11-01', interval_unit day, lookback 2));",
         "MODEL (kind INCREMENTAL_BY_TIME_RANGE (time_colum ts, interval_unit dy, lookback -1));",
-        "MODEL (kind INCREMENTAL_BY_UNIQUE_KEY (unique_key (a, b)), grain a);",
+        "MODEL (kind INCREMENTAL_BY_UNIQUE_KEY (unique_key (a, b)));",
         "MODEL (kind INCREMENTAL_BY_UNIQUE_KEY);",
         "MODEL (kind INCREMENTAL_BY_PARTITION);",
-        "MODEL (expect (level_known (level IN ('free', 'paid')) ON VIOLATION FAIL, positive (a < 3 AND b > (1))));",
-        "MODEL (expect (x (a ==== 1), y (b) ON VIOLATION FALE, z, y (c), x (), x (a b)));",
-        "MODEL (audits (unique_values (columns := (a)), no_gaps, relationships (column := a, to := b.c, field := d)));",
-        "MODEL (audits (unique_value (columns := a), not_null (column := a), forall (criteria := (a < 1, b > 2), x := 1), not_null (columns = a), not_null (columns := ), number_of_rows));",
     ]));
+}
+
+#[test]
+fn what_is_wrong_in_a_rule_is_told_at_its_place() {
+    insta::assert_snapshot!(report(&[
+        "MODEL (expect (x (a ==== 1), y (b) ON VIOLATION FALE, z, y (c), x (), x (a b)));",
+        "MODEL (audits (unique_value (columns := a), not_null (column := a), forall (criteria := (a < 1, b > 2), x := 1), not_null (columns = a), not_null (columns := ), number_of_rows));",
+        "MODEL (expect (x (a IN (SELECT 1)), y (1 = 1 extra), z (a > 1) ON VIOLATION));",
+        "MODEL (audits (no_gaps (least := x), no_gaps (least := 1, least := 2), relationships (column := a, to := b, field := c)));",
+        "MODEL (audits (accepted_values (column := a, is_in := 'x'), not_null (columns := (a), blocking := maybe), forall (criteria := ())));",
+    ]));
+}
+
+#[test]
+fn rules_and_audits_are_read_with_their_arguments() {
+    let header = valid(
+        "MODEL (grain (a, b), columns (a INT NOT NULL, b VARCHAR), expect (known (l IN ('x', 'y')) ON VIOLATION fail, \
+         small (a < 3 AND b > (1))), audits (unique_values (columns := (a, b)), NO_GAPS (least := -1.5, name := 'x', \
+         blocking := false), relationships (column := a, to := Z.B, field := d), forall (criteria := (a < 1, b > 2)), \
+         forall (criteria := (a) < (b)), number_of_rows (threshold := 10)));\nSELECT 1 AS a",
+    )
+    .header;
+    assert_eq!(header.grain.len(), 2);
+    assert_eq!(header.columns.unwrap().columns.iter().map(|column| column.not_null).collect::<Vec<_>>(), [true, false]);
+    let rules: Vec<_> = header.expect.iter().map(|rule| (rule.condition.text(), rule.on_violation)).collect();
+    let expected = [("l IN ('x', 'y')", Violation::Fail), ("a < 3 AND b > (1)", Violation::Warn)];
+    assert_eq!(rules, expected.map(|(text, action)| (text.to_owned(), action)));
+    let [unique, own, related, two, one, rows] = header.audits.as_slice() else { panic!("{:?}", header.audits) };
+    assert!(matches!(&unique.audit, Audit::UniqueValues(columns) if columns.len() == 2) && unique.blocking);
+    let Audit::Own(arguments) = &own.audit else { panic!("{own:?}") };
+    let literals = [("least", ParamValue::Double(-1.5)), ("name", ParamValue::Varchar("x".to_owned()))];
+    assert_eq!(arguments.literals(), literals.map(|(name, value)| (name.to_owned(), value)).into());
+    assert!(!own.blocking);
+    assert!(matches!(&related.audit, Audit::Relationships { to, .. } if to.to_string() == "z.b"));
+    assert!(matches!(&two.audit, Audit::Forall(conditions) if conditions.len() == 2));
+    assert!(matches!(&one.audit, Audit::Forall(conditions) if conditions[0].text() == "(a) < (b)"));
+    assert!(matches!(rows.audit, Audit::NumberOfRows(10)));
 }

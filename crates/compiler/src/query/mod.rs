@@ -6,6 +6,7 @@
 //! Invariant: nothing of the text is executed, and nothing of the data is read; all stages are bounded in depth.
 
 mod cast;
+mod condition;
 mod dialect;
 mod divide;
 mod epoch;
@@ -26,13 +27,15 @@ use std::{collections::BTreeMap, ops::Range};
 use datafusion::{
     arrow::datatypes::SchemaRef,
     execution::FunctionRegistry,
+    logical_expr::LogicalPlan,
     sql::sqlparser::{ast, dialect::GenericDialect, parser::Parser},
 };
 
+pub(crate) use self::condition::{ParsedCondition, parse_condition};
 use self::{
     place::Source,
     plan::Planner,
-    resolve::{Known, Purpose},
+    resolve::{Known, Purpose, Resolved},
     tables::Mention,
 };
 use crate::{Diagnostic, Diagnostics, ParamType, Query, TableName};
@@ -46,6 +49,13 @@ const STACK_BYTES: usize = 64 << 20;
 pub(crate) struct ParsedQuery {
     source: Source,
     query: Box<ast::Query>,
+}
+
+/// A resolved query with its plan and its text.
+struct Tree {
+    resolved: Resolved,
+    planned: LogicalPlan,
+    sql: String,
 }
 
 /// Parses the one query that stands in `range` of the file's text; a trailing `;` is fine.
@@ -103,22 +113,16 @@ impl ParsedQuery {
         with_stack(|| incremental::driving_input(&self.query, &self.source, functions))
     }
 
+    /// The same query, reading `table` where it names `name`, which is no table.
+    pub(crate) fn reading(&self, name: &str, table: &TableName) -> Self {
+        let mut query = self.query.clone();
+        with_stack(|| tables::replace(&mut query, name, table));
+        Self { source: self.source.clone(), query }
+    }
+
     fn resolve_for(&self, purpose: Purpose, known: Known<'_>) -> Result<(Query, Vec<Diagnostic>), Diagnostics> {
         with_stack(|| {
-            let mut resolved = resolve::resolve(&self.query, &self.source, known, purpose).map_err(Diagnostics)?;
-            let planner = Planner::new(known);
-            let one = |diagnostic| Diagnostics(vec![diagnostic]);
-            let plan = |query: &ast::Query| {
-                planner.plan(query).map_err(|error| one(planner.explain(&error, query, &self.source)))
-            };
-            let mut planned = plan(&resolved.query)?;
-            if resolved.divisions > 0 {
-                divide::write_out(&mut resolved.query, planner.divisions());
-                planned = plan(&resolved.query)?;
-            }
-            epoch::refuse_epochs(&planned, &self.source).map_err(one)?;
-            let sql = resolved.query.to_string();
-            self.check_readable(&sql).map_err(one)?;
+            let Tree { resolved, planned, sql } = self.resolve_tree(purpose, known)?;
             let query = Query {
                 sql,
                 schema: SchemaRef::clone(planned.schema().inner()),
@@ -128,6 +132,23 @@ impl ParsedQuery {
             let warnings = if purpose == Purpose::Model { lint::ties(&self.query, &self.source) } else { Vec::new() };
             Ok((query, warnings))
         })
+    }
+
+    fn resolve_tree(&self, purpose: Purpose, known: Known<'_>) -> Result<Tree, Diagnostics> {
+        let mut resolved = resolve::resolve(&self.query, &self.source, known, purpose).map_err(Diagnostics)?;
+        let planner = Planner::new(known);
+        let one = |diagnostic| Diagnostics(vec![diagnostic]);
+        let plan =
+            |query: &ast::Query| planner.plan(query).map_err(|error| one(planner.explain(&error, query, &self.source)));
+        let mut planned = plan(&resolved.query)?;
+        if resolved.divisions > 0 {
+            divide::write_out(&mut resolved.query, planner.divisions());
+            planned = plan(&resolved.query)?;
+        }
+        epoch::refuse_epochs(&planned, &self.source).map_err(one)?;
+        let sql = resolved.query.to_string();
+        self.check_readable(&sql).map_err(one)?;
+        Ok(Tree { resolved, planned, sql })
     }
 
     /// Canonical SQL is read by another parser, of the same limits: writing things out may have made it too deep for that.

@@ -25,10 +25,7 @@ const OPERATORS_MAX: usize = 500;
 
 /// Parses the one query that stands in the range of `source`; a trailing `;` is fine.
 pub(super) fn parse(source: &Source) -> Result<Box<ast::Query>, Diagnostics> {
-    let tokens = Tokenizer::new(&JobDialect, source.query_text()).tokenize_with_location().map_err(|error| {
-        one(source.error("syntax", at_token(source, error.location), lowercase_first(&error.message)))
-    })?;
-    let significant: Vec<_> = tokens.into_iter().filter(|token| !is_layout(&token.token)).collect();
+    let significant = significant_tokens(source)?;
     check_statement(source, &significant)?;
     check_depth(source, &significant)?;
     let mut parser = Parser::new(&JobDialect).with_recursion_limit(NESTING_MAX).with_tokens_with_locations(significant);
@@ -39,6 +36,27 @@ pub(super) fn parse(source: &Source) -> Result<Box<ast::Query>, Diagnostics> {
         return Err(one(unexpected(source, &next)));
     }
     Ok(query)
+}
+
+/// Parses the one expression that stands in the range of `source`.
+pub(super) fn parse_expression(source: &Source) -> Result<ast::Expr, Diagnostics> {
+    let significant = significant_tokens(source)?;
+    if significant.is_empty() {
+        return Err(one(source.error("syntax", source.range(), "a condition is missing here")));
+    }
+    check_depth(source, &significant)?;
+    let mut parser = Parser::new(&JobDialect).with_recursion_limit(NESTING_MAX).with_tokens_with_locations(significant);
+    let expr = parser.parse_expr().map_err(|error| one(syntax_error(source, error)))?;
+    let next = parser.next_token();
+    if next.token == Token::EOF { Ok(expr) } else { Err(one(unexpected(source, &next))) }
+}
+
+/// The tokens of the range of `source` that mean something.
+fn significant_tokens(source: &Source) -> Result<Vec<TokenWithSpan>, Diagnostics> {
+    let tokens = Tokenizer::new(&JobDialect, source.query_text()).tokenize_with_location().map_err(|error| {
+        one(source.error("syntax", at_token(source, error.location), lowercase_first(&error.message)))
+    })?;
+    Ok(tokens.into_iter().filter(|token| !is_layout(&token.token)).collect())
 }
 
 fn one(diagnostic: Diagnostic) -> Diagnostics {

@@ -5,7 +5,9 @@
 
 use std::ops::{ControlFlow, Range};
 
-use datafusion::sql::sqlparser::ast::{ObjectName, Query, TableFactor, Visit, Visitor};
+use datafusion::sql::sqlparser::ast::{
+    Ident, ObjectName, ObjectNamePart, Query, TableAlias, TableFactor, Visit, VisitMut, Visitor, VisitorMut,
+};
 
 use super::place::Source;
 use crate::{Diagnostic, TableName, suggest::did_you_mean};
@@ -53,6 +55,50 @@ pub(super) fn invalid_table<'a>(
     source
         .error("invalid_table", span, message)
         .with_help_if(help.or_else(|| Some("a table is named zone.table, by its folder and its file".to_owned())))
+}
+
+/// Puts `table` in the place of the relation `name`, wherever no WITH declares it.
+pub(super) fn replace(query: &mut Query, name: &str, table: &TableName) {
+    let _: ControlFlow<()> = query.visit(&mut Replacer { name, table, ctes: Vec::new() });
+}
+
+struct Replacer<'a> {
+    name: &'a str,
+    table: &'a TableName,
+    /// Per open query, whether its WITH declares the name.
+    ctes: Vec<bool>,
+}
+
+impl VisitorMut for Replacer<'_> {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        let mut names = query.with.iter().flat_map(|with| &with.cte_tables).map(|cte| &cte.alias.name.value);
+        self.ctes.push(names.any(|cte| cte.eq_ignore_ascii_case(self.name)));
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
+        self.ctes.pop();
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+        let TableFactor::Table { name, alias, args: None, .. } = factor else { return ControlFlow::Continue(()) };
+        let [part] = name.0.as_slice() else { return ControlFlow::Continue(()) };
+        let Some(ident) = part.as_ident().filter(|ident| ident.value.eq_ignore_ascii_case(self.name)) else {
+            return ControlFlow::Continue(());
+        };
+        if self.ctes.iter().any(|declares| *declares) {
+            return ControlFlow::Continue(());
+        }
+        let ident = ident.clone();
+        let named = |text: &str| ObjectNamePart::Identifier(Ident::with_span(ident.span, text));
+        *name = ObjectName(vec![named(self.table.zone()), named(self.table.table())]);
+        // Columns may be qualified by the name that stood here.
+        alias.get_or_insert_with(|| TableAlias { explicit: true, name: ident, columns: Vec::new(), at: None });
+        ControlFlow::Continue(())
+    }
 }
 
 struct Finder<'a> {

@@ -13,9 +13,9 @@ mod table;
 use std::sync::Arc;
 
 use datafusion::{
-    arrow::datatypes::SchemaRef,
+    arrow::{array::RecordBatch, datatypes::SchemaRef},
     catalog::{CatalogProvider, MemoryCatalogProvider, MemorySchemaProvider, SchemaProvider, TableProvider},
-    datasource::ViewTable,
+    datasource::{MemTable, ViewTable},
     prelude::SessionContext,
 };
 use lakewright_error::Result;
@@ -92,6 +92,23 @@ pub async fn register_relation(session: &SessionContext, zone: &str, table: &str
     let schema = schema_of_zone(session, zone)?;
     schema.deregister_table(table).map_err(fault::from_datafusion)?;
     schema.register_table(table.to_owned(), provider).map_err(fault::from_datafusion)?;
+    Ok(())
+}
+
+/// Registers rows as `zone.table` in the session, in place of what had that name.
+///
+/// # Errors
+/// - [`lakewright_error::ErrorKind::Internal`]: the rows are not of the schema.
+pub fn register_rows(
+    session: &SessionContext,
+    (zone, table): (&str, &str),
+    schema: SchemaRef,
+    rows: Vec<RecordBatch>,
+) -> Result<()> {
+    let provider = MemTable::try_new(schema, vec![rows]).map_err(fault::from_datafusion)?;
+    let zone = schema_of_zone(session, zone)?;
+    zone.deregister_table(table).map_err(fault::from_datafusion)?;
+    zone.register_table(table.to_owned(), Arc::new(provider)).map_err(fault::from_datafusion)?;
     Ok(())
 }
 

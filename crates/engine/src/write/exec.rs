@@ -1,4 +1,5 @@
-//! The write node of a physical plan: one child, any partitioning.
+//! The write node of a physical plan: one child, any partitioning; behind the table's columns it gives a truth value for
+//! each rule.
 //!
 //! Invariant: a partition's number is used for metrics only. On a fleet it is local to a task and repeats, so no name and
 //! no identity is made of it.
@@ -42,6 +43,7 @@ pub(super) struct TableWriteExec {
     metrics: ExecutionPlanMetricsSet,
     /// What the partitions of one execution in one process share; never on a fleet, where each runs by itself.
     siblings: Option<Arc<Siblings>>,
+    apart_siblings: Option<Arc<Siblings>>,
 }
 
 impl TableWriteExec {
@@ -53,7 +55,8 @@ impl TableWriteExec {
             EmissionType::Final,
             Boundedness::Bounded,
         );
-        Self { input, write, properties: Arc::new(properties), metrics: ExecutionPlanMetricsSet::new(), siblings: None }
+        let metrics = ExecutionPlanMetricsSet::new();
+        Self { input, write, properties: Arc::new(properties), metrics, siblings: None, apart_siblings: None }
     }
 
     fn column(&self, name: &str) -> Option<Arc<dyn PhysicalExpr>> {
@@ -136,10 +139,11 @@ impl ExecutionPlan for TableWriteExec {
             partition,
             rows_written: MetricBuilder::new(&self.metrics).counter(ROWS_WRITTEN_METRIC, partition),
             siblings: self.siblings.clone(),
+            apart_siblings: self.apart_siblings.clone(),
         };
         let rows = async move {
-            let files = job.run(input).await.map_err(fault::into_datafusion)?;
-            write_manifest(&files).map_err(fault::into_datafusion)
+            let written = job.run(input).await.map_err(fault::into_datafusion)?;
+            write_manifest(&written).map_err(fault::into_datafusion)
         };
         Ok(Box::pin(RecordBatchStreamAdapter::new(manifest_schema(), futures::stream::once(rows))))
     }
@@ -158,6 +162,7 @@ pub(super) fn with_siblings(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn Exec
         let mut write = TableWriteExec::new(Arc::clone(&write.input), Arc::clone(&write.write));
         let partitions = write.properties.output_partitioning().partition_count();
         write.siblings = Some(Arc::new(Siblings::new(partitions)));
+        write.apart_siblings = Some(Arc::new(Siblings::new(partitions)));
         Ok(Transformed::yes(Arc::new(write) as Arc<dyn ExecutionPlan>))
     })?;
     Ok(plan.data)

@@ -1,7 +1,7 @@
 //! Writes the rows of a query as the Parquet files of a table, every partition its own, in parallel.
 //!
 //! Data flow: canonical SQL -> logical plan, cast to the stored schema -> [`plan::TableWriteNode`] -> [`exec::TableWriteExec`],
-//! an interior node of one child: each of its partitions routes rows by partition value ([`route`]), encodes and uploads
+//! an interior node of one child: each of its partitions judges rows by their rules ([`judge`]), routes rows by partition value ([`route`]), encodes and uploads
 //! files ([`file`]) within a share of the memory pool ([`budget`]) -> one row per DataFile -> [`execute_table_write`].
 //!
 //! Invariant: every row of the query is in exactly one file that is named, and no file has a name that another attempt
@@ -11,11 +11,13 @@ mod budget;
 mod encode;
 mod exec;
 mod file;
+mod judge;
 mod manifest;
 mod partition;
 mod plan;
 mod progress;
 mod route;
+mod rules;
 mod sort;
 mod upload;
 mod value;
@@ -31,12 +33,16 @@ use datafusion::{
 };
 use futures::StreamExt;
 use lakewright_error::{Error, ErrorKind, Result};
-use lakewright_lake::{DataFile, Prefix};
+use lakewright_lake::Prefix;
 use tokio::task::JoinSet;
 
 pub(crate) use self::plan::WritePlanner;
-pub use self::progress::StepProgress;
-use self::{exec::with_siblings, manifest::read_manifest, plan::TableWriteNode};
+use self::{exec::with_siblings, manifest::read_manifest, plan::TableWriteNode, rules::with_rules};
+pub use self::{
+    judge::quarantine_schema,
+    progress::StepProgress,
+    rules::{RowRule, RuleAction, RuleReport, WriteOutput},
+};
 use crate::{
     fault,
     query::{cast_to, plan_query},
@@ -57,6 +63,10 @@ pub struct TableWrite {
     pub target_file_size_bytes: u64,
     /// First part of every file's name: `<run_id>-<uuid v4>.parquet`.
     pub run_id: String,
+    /// What is asked of every row.
+    pub rules: Vec<RowRule>,
+    /// Root of the files of rows that a rule keeps apart ([`quarantine_schema`]); needed if one does.
+    pub quarantine: Option<Prefix>,
 }
 
 /// Time between two reports of progress.
@@ -76,6 +86,7 @@ pub async fn plan_table_write(
 ) -> Result<Arc<dyn ExecutionPlan>> {
     check_columns(&write)?;
     let plan = cast_to(plan_query(session, sql, params).await?, &write.schema)?;
+    let plan = with_rules(session, plan, &write.rules, params)?;
     let node = TableWriteNode::new(plan, write).map_err(fault::from_datafusion)?;
     let plan = LogicalPlan::Extension(Extension { node: Arc::new(node) });
     session.state().create_physical_plan(&plan).await.map_err(fault::from_datafusion)
@@ -96,13 +107,16 @@ fn check_columns(write: &TableWrite) -> Result<()> {
                 .with("type", field.data_type()));
         }
     }
+    if write.quarantine.is_none() && write.rules.iter().any(|rule| rule.action == RuleAction::Quarantine) {
+        return Err(Error::new(ErrorKind::Internal, "a rule keeps rows apart, and nothing says where"));
+    }
     if write.partition_columns.len() == write.schema.fields().len() {
         return Err(Error::new(ErrorKind::Invalid, "a table needs a column that it is not partitioned by"));
     }
     Ok(())
 }
 
-/// Runs the plan to its end and gives the files that it wrote, sorted by path. `progress` is called a few times a second.
+/// Runs the plan to its end and gives what it wrote. `progress` is called a few times a second.
 ///
 /// # Errors
 /// - [`ErrorKind::Corrupt`]: a raw object or a data file cannot be read; names it.
@@ -118,26 +132,26 @@ pub async fn execute_table_write(
     session: &SessionContext,
     plan: Arc<dyn ExecutionPlan>,
     progress: &(dyn Fn(StepProgress) + Send + Sync),
-) -> Result<Vec<DataFile>> {
+) -> Result<WriteOutput> {
     let plan = with_siblings(plan).map_err(fault::from_datafusion)?;
     let context = session.task_ctx();
     let mut partitions = JoinSet::new();
     for partition in 0..plan.properties().output_partitioning().partition_count() {
         let mut rows = plan.execute(partition, Arc::clone(&context)).map_err(fault::from_datafusion)?;
         partitions.spawn(async move {
-            let mut files = Vec::new();
+            let mut manifest = Vec::new();
             while let Some(batch) = rows.next().await {
-                files.extend(read_manifest(&batch.map_err(fault::from_datafusion)?)?);
+                manifest.push(batch.map_err(fault::from_datafusion)?);
             }
-            Ok::<_, Error>(files)
+            Ok::<_, Error>((partition, manifest))
         });
     }
-    let mut files = Vec::new();
+    let mut manifests = BTreeMap::new();
     let mut ticks = tokio::time::interval(PROGRESS_INTERVAL);
     loop {
         tokio::select! {
             ended = partitions.join_next() => match ended {
-                Some(Ok(written)) => files.extend(written?),
+                Some(Ok(written)) => manifests.extend([written?]),
                 Some(Err(error)) => return Err(fault::from_join(error)),
                 None => break,
             },
@@ -145,6 +159,11 @@ pub async fn execute_table_write(
         }
     }
     progress(progress::measure(plan.as_ref()));
-    files.sort_by(|a, b| a.path.cmp(&b.path));
-    Ok(files)
+    let mut written = WriteOutput::default();
+    for batch in manifests.values().flatten() {
+        read_manifest(batch, &mut written)?;
+    }
+    written.files.sort_by(|a, b| a.path.cmp(&b.path));
+    written.quarantined.sort_by(|a, b| a.path.cmp(&b.path));
+    Ok(written)
 }

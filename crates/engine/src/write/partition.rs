@@ -18,10 +18,11 @@ use lakewright_error::{Error, ErrorKind, Result};
 use lakewright_lake::DataFile;
 
 use super::{
-    TableWrite,
+    TableWrite, WriteOutput,
     budget::Budget,
     encode::rows_bytes,
     file::{FileForm, OpenFile},
+    judge::{Judge, quarantine_schema},
     route::Router,
     sort::{Sorter, sort_rows},
 };
@@ -45,6 +46,8 @@ pub(super) struct WritePartition {
     pub(super) partition: usize,
     pub(super) rows_written: Count,
     pub(super) siblings: Option<Arc<Siblings>>,
+    /// The same for rows that are kept apart.
+    pub(super) apart_siblings: Option<Arc<Siblings>>,
 }
 
 /// What partitions that run in one process share: rows too few for a file of their own.
@@ -74,13 +77,78 @@ impl Siblings {
 
 impl WritePartition {
     /// Writes all rows of the input.
-    pub(super) async fn run(self, input: SendableRecordBatchStream) -> Result<Vec<DataFile>> {
+    pub(super) async fn run(self, input: SendableRecordBatchStream) -> Result<WriteOutput> {
         let mut writer = Writer::new(&self)?;
-        let written = writer.write_all(&self, input).await;
+        let mut gate = Gate { judge: Judge::new(&self.write), apart: self.apart()? };
+        let mut written = writer.write_all(&self, &mut gate, input).await;
+        if let (Ok(()), Some(apart)) = (&written, &mut gate.apart) {
+            written = apart.finish().await;
+        }
         if written.is_err() {
             writer.abort().await;
+            if let Some(apart) = &mut gate.apart {
+                apart.writer.abort().await;
+            }
         }
-        written.map(|()| writer.files)
+        let Gate { judge, apart } = gate;
+        let quarantined = apart.map(|apart| apart.writer.files).unwrap_or_default();
+        written.map(|()| WriteOutput { files: writer.files, quarantined, rules: judge.reports() })
+    }
+
+    /// The writer of the rows that are kept apart, if a rule may do that.
+    fn apart(&self) -> Result<Option<Apart>> {
+        let Some(root) = &self.write.quarantine else { return Ok(None) };
+        let write = TableWrite {
+            root: root.clone(),
+            schema: quarantine_schema(&self.write.schema),
+            partition_columns: Vec::new(),
+            clustered_by: Vec::new(),
+            rules: Vec::new(),
+            quarantine: None,
+            ..self.write.as_ref().clone()
+        };
+        let job = Self {
+            write: Arc::new(write),
+            input_is_sorted: false,
+            context: Arc::clone(&self.context),
+            partition: self.partition,
+            rows_written: Count::new(),
+            siblings: self.apart_siblings.clone(),
+            apart_siblings: None,
+        };
+        Ok(Some(Apart { writer: Writer::new(&job)?, job }))
+    }
+}
+
+/// Where rows go before they are written.
+struct Gate {
+    judge: Judge,
+    apart: Option<Apart>,
+}
+
+/// The files of rows that are kept apart.
+struct Apart {
+    job: WritePartition,
+    writer: Writer,
+}
+
+impl Apart {
+    async fn finish(&mut self) -> Result<()> {
+        if let Some(siblings) = self.job.siblings.clone() {
+            self.writer.share_leftovers(&self.job, &siblings)?;
+        }
+        self.writer.finish_slots().await
+    }
+}
+
+impl Gate {
+    /// The rows of the table among those of a batch.
+    async fn pass(&mut self, batch: RecordBatch) -> Result<RecordBatch> {
+        let judged = self.judge.judge(batch)?;
+        if let (Some(apart), Some(rows)) = (&mut self.apart, judged.kept_apart) {
+            apart.writer.add(&apart.job, rows).await?;
+        }
+        Ok(judged.rows)
     }
 }
 
@@ -117,9 +185,14 @@ impl Writer {
         })
     }
 
-    async fn write_all(&mut self, job: &WritePartition, mut input: SendableRecordBatchStream) -> Result<()> {
+    async fn write_all(
+        &mut self,
+        job: &WritePartition,
+        gate: &mut Gate,
+        mut input: SendableRecordBatchStream,
+    ) -> Result<()> {
         while let Some(batch) = input.next().await {
-            let batch = batch.map_err(fault::from_datafusion)?;
+            let batch = gate.pass(batch.map_err(fault::from_datafusion)?).await?;
             job.rows_written.add(batch.num_rows());
             self.add(job, batch).await?;
         }

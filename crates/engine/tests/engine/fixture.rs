@@ -121,13 +121,16 @@ impl Fixture {
             clustered_by: Vec::new(),
             target_file_size_bytes: 128 << 20,
             run_id: "run1".to_owned(),
+            rules: Vec::new(),
+            quarantine: None,
         }
     }
 
     /// Plans and runs a write.
     pub(crate) async fn run(&self, session: &SessionContext, sql: &str, write: TableWrite) -> Result<Vec<DataFile>> {
         let plan = plan_table_write(session, sql, &BTreeMap::new(), write).await?;
-        execute_table_write(session, plan, &|progress| *self.progress.lock().unwrap() = progress).await
+        let written = execute_table_write(session, plan, &|progress| *self.progress.lock().unwrap() = progress).await;
+        written.map(|written| written.files)
     }
 
     /// A file's rows, read by the Parquet crate alone.

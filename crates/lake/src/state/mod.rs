@@ -6,6 +6,7 @@
 //! Invariant: an object of a newer format is refused, never guessed at, and an object that does not parse is an error
 //! that names it.
 
+mod check;
 mod driver;
 mod parquet_object;
 mod rejects;
@@ -20,6 +21,7 @@ use bytes::Bytes;
 use lakewright_error::{Error, ErrorKind, Result};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
 
+pub use check::{CheckRecord, RunChecks, WrittenChecks, decode_rows, encode_rows};
 pub use driver::Heartbeat;
 pub use rejects::{RejectRow, decode_rejects, encode_rejects, read_rejects, rejects_schema, write_rejects};
 pub use release::{InputState, Release, ReleasedTable, ReleasedView};

@@ -1,6 +1,8 @@
 //! State objects that are Parquet: one batch of rows, marked with the format.
 
-use arrow::array::RecordBatch;
+use std::sync::Arc;
+
+use arrow::{array::RecordBatch, datatypes::Schema};
 use bytes::Bytes;
 use lakewright_error::{Error, ErrorKind, Result};
 use parquet::{
@@ -16,16 +18,24 @@ const FORMAT_KEY: &str = "lakewright.format";
 
 /// Encodes a batch with the format's mark.
 pub(super) fn encode_batch(batch: &RecordBatch) -> Result<Bytes> {
-    write(batch).map(Bytes::from).map_err(|source| {
+    encode_batches(std::slice::from_ref(batch))
+}
+
+/// Encodes batches of the same columns with the format's mark.
+pub(super) fn encode_batches(batches: &[RecordBatch]) -> Result<Bytes> {
+    write(batches).map(Bytes::from).map_err(|source| {
         Error::new(ErrorKind::Internal, "cannot encode a state object as Parquet").with_source(source)
     })
 }
 
-fn write(batch: &RecordBatch) -> Result<Vec<u8>, parquet::errors::ParquetError> {
+fn write(batches: &[RecordBatch]) -> Result<Vec<u8>, parquet::errors::ParquetError> {
     let properties = writer_properties(Some(vec![KeyValue::new(FORMAT_KEY.to_owned(), FORMAT.to_string())]));
     let mut bytes = Vec::new();
-    let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), Some(properties))?;
-    writer.write(batch)?;
+    let schema = batches.first().map_or_else(|| Arc::new(Schema::empty()), RecordBatch::schema);
+    let mut writer = ArrowWriter::try_new(&mut bytes, schema, Some(properties))?;
+    for batch in batches {
+        writer.write(batch)?;
+    }
     writer.close()?;
     Ok(bytes)
 }

@@ -70,6 +70,9 @@ pub struct ReleasedTable {
     /// Ledger segments, oldest first, by the number in their keys: together the units consumed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ledger: Vec<u64>,
+    /// Names the checks that the table has passed, if its model has any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checks: Option<String>,
 }
 
 /// The definition of a view.

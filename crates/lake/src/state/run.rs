@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use arrow::datatypes::SchemaRef;
 use serde::{Deserialize, Serialize};
 
-use super::{Format, InputState, ReleasedTable, ReleasedView, SourceRead, schema};
+use super::{CheckRecord, Format, InputState, ReleasedTable, ReleasedView, SourceRead, WrittenChecks, schema};
 use crate::{DataFile, RawObject};
 
 /// `lake.json`: this prefix is a lake of this format.
@@ -163,6 +163,9 @@ pub struct FrozenModel {
     pub work: StepWork,
     /// Why, for people.
     pub reason: String,
+    /// Whether its checks are others than those that the table was published with: they are asked of all of its rows.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub recheck: bool,
 }
 
 /// What is done about one model.
@@ -199,6 +202,9 @@ pub struct Written {
     pub removes: Vec<DataFile>,
     /// Counts and times.
     pub record: StepRecord,
+    /// What was counted for the model's checks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checks: Option<WrittenChecks>,
     /// The run whose files these are, if it is another one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adopted_from: Option<String>,
@@ -230,6 +236,9 @@ pub struct StepRecord {
     /// What the reading of each source came to.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reads: Vec<SourceRead>,
+    /// What the table's checks came to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub checks: Vec<CheckRecord>,
     /// The version that the run made, once published.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<u64>,
@@ -350,6 +359,9 @@ pub struct PublishedTable {
     pub ledger: Vec<u64>,
     /// Whether the run adds a segment of its own, under its sequence number.
     pub new_segment: bool,
+    /// Names the checks that it has passed, if it has any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checks: Option<String>,
 }
 
 /// Why nothing is published.

@@ -47,6 +47,7 @@ fn outcome() -> Outcome {
         own_inputs: vec![],
         ledger: vec![],
         new_segment: false,
+        checks: None,
     };
     Outcome {
         format: Format,

@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     store::Fault,
-    world::{World, expected, request},
+    world::{FakeBackend, World, expected, request},
 };
 
 /// Runs the job in a process on which the given operation goes wrong, then in a fresh one, and checks the lake after
@@ -126,13 +126,25 @@ async fn a_run_that_adopts_files_comes_to_the_same_end_through_every_fault() {
 
 #[tokio::test]
 async fn a_run_that_fails_publishes_nothing_through_every_fault() {
+    let fail = |backend: &FakeBackend| {
+        backend.failing.lock().unwrap().insert("curated.by_song".to_owned());
+    };
+    fail_through_all("a failing run", fail).await;
+}
+
+#[tokio::test]
+async fn a_run_whose_check_fails_publishes_nothing_through_every_fault() {
+    fail_through_all("a run whose check fails", |backend| *backend.violations.lock().unwrap() = 2).await;
+}
+
+async fn fail_through_all(what: &str, fail: impl Fn(&FakeBackend)) {
     let started = Instant::now();
     let mut schedules = 0;
     for fault in [Fault::CrashBefore, Fault::CrashAfter, Fault::AnswerLost] {
         for at in 0.. {
             let world = World::new().await;
             let process = world.process(Some((at, fault)));
-            process.backend.failing.lock().unwrap().insert("curated.by_song".to_owned());
+            fail(&process.backend);
             let crashed = process.store.crashed();
             tokio::select! {
                 biased;
@@ -153,5 +165,5 @@ async fn a_run_that_fails_publishes_nothing_through_every_fault() {
         }
     }
     assert!(schedules > 60, "{schedules} operations are too few for a run");
-    println!("{schedules} schedules of a failing run in {:?}", started.elapsed());
+    println!("{schedules} schedules of {what} in {:?}", started.elapsed());
 }

@@ -16,7 +16,7 @@ use super::{
     },
     world::{Process, World, expected, request},
 };
-use crate::{RunEvent, RunState, StepWork, list_runs, read_run};
+use crate::{RunEvent, RunState, StepWork, check_history, failing_rows, list_runs, read_run};
 
 async fn run(process: &Process) -> lakewright_error::Result<crate::RunSummary> {
     process.scheduler.run(request(), CancellationToken::new(), &|_| {}).await
@@ -48,6 +48,29 @@ async fn a_failed_step_publishes_nothing_and_the_next_run_adopts_what_was_writte
     let events = summary.steps.iter().find(|step| step.table.table() == "events").unwrap();
     assert!(events.action.reason.contains("adopted"), "{}", events.action.reason);
     assert_eq!(events.rows_out, 7);
+}
+
+#[tokio::test]
+async fn a_failed_check_names_itself_and_keeps_its_rows_and_the_next_run_adopts_what_was_written() {
+    let world = World::new().await;
+    let failing = world.process(None);
+    *failing.backend.violations.lock().unwrap() = 2;
+    let error = run(&failing).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+    for (key, value) in [("table", "curated.by_song"), ("check", "grain"), ("found", "2 of 12 rows")] {
+        assert!(error.context().contains(&(key, value.to_owned())), "{error}");
+    }
+    assert_eq!(world.keys(layout::RELEASES_DIR).await, Vec::<String>::new());
+    let run_id = list_runs(&world.lake(), None, 1).await.unwrap().remove(0).run_id;
+    let failed = failing_rows(&world.lake(), &run_id).await.unwrap();
+    assert_eq!(failed.iter().map(|check| check.table_name()).collect::<Vec<_>>(), ["curated_by_song_grain"]);
+
+    let next = world.process(None);
+    run(&next).await.unwrap();
+    assert_eq!(world.rows().await, expected(7, 5));
+    assert_eq!(executed(&next), Vec::<String>::new(), "every step was adopted");
+    let history = check_history(&world.lake(), "music", Some(2)).await.unwrap();
+    assert_eq!(history.last("curated.by_song", "grain").map(|last| last.record.violations), Some(2));
 }
 
 #[tokio::test]

@@ -9,12 +9,15 @@ use std::{
     time::Duration,
 };
 
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::{
+    array::{ArrayRef, Int64Array, RecordBatch},
+    datatypes::{DataType, Field, Schema, SchemaRef},
+};
 use async_trait::async_trait;
 use bytes::Bytes;
 use lakewright_compiler::{
-    Diagnostics, Job, JobFolder, JsonMode, Model, ModelKind, OnDelete, Query, Source, SourceCompression, SourceOptions,
-    TableName,
+    Checks, Demand, Diagnostics, Job, JobFolder, JsonMode, Model, ModelKind, OnDelete, Query, Source,
+    SourceCompression, SourceOptions, TableCheck, TableName,
 };
 use lakewright_engine::{RawScan, Relation, StepProgress};
 use lakewright_error::Result;
@@ -31,7 +34,7 @@ use super::{
     store::FaultyStore,
 };
 use crate::{
-    Backend, Clock, RunOptions, RunRequest, StepOutput, StepTask,
+    Backend, Clock, QueryTask, RunOptions, RunRequest, StepOutput, StepTask,
     run::Scheduler,
     run::site::{Pace, Site},
 };
@@ -54,6 +57,8 @@ pub(super) struct FakeBackend {
     pub(super) executed: Mutex<Vec<String>>,
     /// Steps that fail.
     pub(super) failing: Mutex<BTreeSet<String>>,
+    /// Rows that violate every check of a table.
+    pub(super) violations: Mutex<i64>,
 }
 
 #[async_trait]
@@ -74,7 +79,13 @@ impl Backend for FakeBackend {
         files.sort_by(|left, right| left.path.cmp(&right.path));
         let counts = StepProgress { rows_read: rows, rows_written: rows, ..StepProgress::default() };
         progress(counts);
-        Ok(StepOutput { files, progress: counts, reports: BTreeMap::new() })
+        Ok(StepOutput { files, progress: counts, ..StepOutput::default() })
+    }
+
+    /// The count of violations, or as many rows of it.
+    async fn query(&self, _: QueryTask) -> Result<Vec<RecordBatch>> {
+        let violations: ArrayRef = Arc::new(Int64Array::from(vec![*self.violations.lock().unwrap()]));
+        Ok(vec![RecordBatch::try_from_iter([("violations", violations)]).unwrap()])
     }
 
     /// A row for each byte, and no newline.
@@ -170,6 +181,7 @@ impl World {
             store: Arc::new(store.clone()),
             executed: Mutex::default(),
             failing: Mutex::default(),
+            violations: Mutex::default(),
         });
         let site = Site {
             lake,
@@ -329,6 +341,7 @@ pub(crate) fn model(table: &str, kind: ModelKind, reads: &[&str], partitioned_by
         owner: None,
         tags: vec![],
         file: format!("{}.sql", table.replace('.', "/")),
+        checks: Checks::default(),
     }
 }
 
@@ -346,11 +359,22 @@ pub(crate) fn job(job_name: &str) -> Job {
             model("staging.events", by_file("raw.events"), &["raw.events"], &[]),
             model("curated.plays", by_file("staging.events"), &["staging.events"], &["kind"]),
             model("curated.top", ModelKind::View, &["staging.events"], &[]),
-            model("curated.by_song", ModelKind::Full, &["curated.top", "raw.songs"], &["kind"]),
+            Model {
+                checks: unique_id(),
+                ..model("curated.by_song", ModelKind::Full, &["curated.top", "raw.songs"], &["kind"])
+            },
         ],
         analyses: vec![],
+        tests: vec![],
         warnings: vec![],
     }
+}
+
+fn unique_id() -> Checks {
+    let demand = Demand::Unique { columns: vec!["id".to_owned()] };
+    let check =
+        TableCheck { name: "grain".to_owned(), rule: "id is unique".to_owned(), blocking: true, demand, line: 1 };
+    Checks { rows: Vec::new(), tables: vec![check] }
 }
 
 /// What the tables hold when `events` rows of events and `songs` rows of songs have been read.

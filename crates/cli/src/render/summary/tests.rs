@@ -28,6 +28,7 @@ fn step(table: &str, work: StepWork, reason: &str) -> StepSummary {
         bytes: 345_678,
         bytes_spilled: 0,
         duration: Duration::from_millis(1234),
+        checks: Vec::new(),
         version: Some(3),
     }
 }
@@ -81,6 +82,7 @@ fn a_plan_tells_action_reason_and_what_is_read() {
         objects: 30,
         bytes: 4_000_000,
         files_replaced,
+        checks: Vec::new(),
     };
     let plan = RunPlan {
         steps: vec![
@@ -130,5 +132,5 @@ fn runs_are_listed_with_their_state_and_why_they_failed() {
     let ended =
         RunRecord { state: RunState::Succeeded, failure: None, summary: Some(summary(Some(5))), ..record.clone() };
     insta::assert_snapshot!(runs_text(&[record, ended.clone()], 140, Style::default()));
-    insta::assert_snapshot!("one_run", run_record_text(&ended, 110, Style::default()));
+    insta::assert_snapshot!("one_run", run_record_text(&ended, &CheckHistory::default(), 110, Style::default()));
 }
