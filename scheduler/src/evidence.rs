@@ -30,6 +30,8 @@ pub(crate) struct Evidence {
     pub(crate) selected: BTreeSet<TableName>,
     pub(crate) full_refresh: bool,
     pub(crate) accept_losses: bool,
+    /// Keys of raw objects that are read again although they have not changed, by source.
+    replay: BTreeMap<String, BTreeSet<String>>,
     /// Of selected models.
     pub(crate) lineages: BTreeMap<TableName, Lineage>,
     /// Of selected models.
@@ -73,6 +75,27 @@ impl Evidence {
     pub(crate) fn needs_recheck(&self, table: &TableName) -> bool {
         let released = self.released(table).map(|entry| &entry.checks);
         matches!((self.check_digests.get(table), released), (Some(now), Some(then)) if then.as_ref() != Some(now))
+    }
+
+    /// Whether objects of the source are read again although they have not changed.
+    pub(crate) fn replays(&self, source: &TableName) -> bool {
+        self.replay.contains_key(&source.to_string())
+    }
+
+    /// Units of a ledger as a run compares them with listings: an object that it is to read again has another identity.
+    pub(crate) fn to_be_compared(&self, mut units: Vec<Unit>) -> Vec<Unit> {
+        for (source, keys) in &self.replay {
+            let listing = TableName::parse(source).and_then(|name| self.listings.get(&name));
+            let listed: BTreeSet<&str> =
+                listing.into_iter().flat_map(|listing| &listing.objects).map(|object| object.key.as_str()).collect();
+            // What has gone cannot be read again: its unit stays what it is.
+            let is_replayed =
+                |unit: &&mut Unit| unit.input == *source && keys.contains(&unit.key) && listed.contains(&*unit.key);
+            for unit in units.iter_mut().filter(is_replayed) {
+                (unit.etag, unit.modified_us) = (None, i64::MIN);
+            }
+        }
+        units
     }
 
     /// Whether the table's recorded state of the input is not the input's state now, as far as it exists already.
@@ -123,11 +146,13 @@ pub(crate) fn resolve(job: &Job, options: &RunOptions, base: Option<Release>) ->
         }
     }
     let RunOptions { full_refresh, accept_losses, .. } = *options;
+    let replay = options.replay.clone();
     Ok(Evidence {
         base,
         selected,
         full_refresh,
         accept_losses,
+        replay,
         lineages,
         fingerprints,
         check_lineages,
@@ -181,7 +206,8 @@ pub(crate) async fn read_differences(lake: &Prefix, job: &Job, evidence: &mut Ev
             ModelKind::Full | ModelKind::View => None,
         };
         let drifted = driving.filter(|name| lineage.tables.contains(*name) && evidence.differs(entry, name));
-        if drifted.is_some() || lineage.sources.iter().any(|source| evidence.differs(entry, source)) {
+        let is_compared = |source: &TableName| evidence.differs(entry, source) || evidence.replays(source);
+        if drifted.is_some() || lineage.sources.iter().any(is_compared) {
             ledgers.push((model.name.clone(), entry.ledger.clone()));
         }
         if let Some(upstream) = drifted
@@ -195,7 +221,8 @@ pub(crate) async fn read_differences(lake: &Prefix, job: &Job, evidence: &mut Ev
         let units = retrying(|| read_ledger(lake, &name, &segments)).await?;
         Ok::<_, Error>((table, units))
     });
-    evidence.ledgers = stream::iter(ledgers).buffered(READS_MAX).try_collect().await?;
+    let ledgers: Vec<(TableName, Vec<Unit>)> = stream::iter(ledgers).buffered(READS_MAX).try_collect().await?;
+    evidence.ledgers = ledgers.into_iter().map(|(table, units)| (table, evidence.to_be_compared(units))).collect();
     let drifts = drifts.into_iter().map(|(table, upstream, version)| async move {
         let root = lake.child(&layout::table_root(upstream.zone(), upstream.table()))?;
         let snapshot = retrying(|| read_snapshot(&root, Some(version))).await?;

@@ -18,7 +18,7 @@ use sha2::{Digest, Sha256};
 use crate::literal::{self, EXECUTION_TS, RUN_ID};
 
 /// Version of what our SQL and our readers mean: raised when the same text over the same objects gives other rows.
-pub(crate) const SEMANTICS_VERSION: u32 = 2;
+pub(crate) const SEMANTICS_VERSION: u32 = 3;
 
 /// The relations of a run: what each name stands for.
 #[derive(Clone, Copy, Debug)]

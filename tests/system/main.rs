@@ -31,6 +31,10 @@ mod preview;
 #[cfg(test)]
 mod project;
 #[cfg(test)]
+mod propose;
+#[cfg(test)]
+mod raw_classes;
+#[cfg(test)]
 mod rejects;
 #[cfg(test)]
 mod releases;

@@ -147,3 +147,87 @@ fn rows_and_rejects_do_not_depend_on_the_number_of_partitions() {
     assert_eq!(seen[0].0, [39_920, expected as u64, 80, 0, 80]);
     assert!(seen.iter().all(|other| *other == seen[0]));
 }
+
+#[test]
+fn objects_that_are_values_are_read_and_rows_know_where_they_come_from() {
+    let model = "SELECT id, name, _rescued, _metadata.file_path AS path, _metadata.line AS line FROM raw.items;";
+    let project = project("rescuedDataColumn '_rescued'", model);
+    project.write(
+        "data/raw/items/one.json",
+        "[\n{\"id\": 1, \"name\": \"one\"},\n{\"id\": 2,},\n{\"id\": 3.5, \"more\": []}\n]\n",
+    );
+    project.write("data/raw/items/two.json", "{\n  \"id\": 4,\n  \"name\": \"four\"\n}\n");
+    let run = project.json(&["run"]);
+    assert_eq!(source_of(&run), [4, 3, 1, 0, 0]);
+    let rows = "id,name,_rescued,path,line\n1,one,,items/one.json,2\n4,four,,items/two.json,1\n\
+                ,,\"{\"\"id\"\":3.5,\"\"more\"\":[]}\",items/one.json,4\n";
+    assert_eq!(project.csv("SELECT * FROM curated.items ORDER BY id"), rows);
+    let rejects = "object,line,byte_offset,reason,record\nitems/one.json,3,28,malformed,\"{\"\"id\"\": 2,}\"\n";
+    assert_eq!(project.csv(REJECTS), rejects);
+
+    let lines = SOURCE.replace(';', " OPTIONS (multiLine 'false', max_reject_ratio 1);");
+    project.write("jobs/test/raw/items.sql", &lines);
+    project.write("jobs/test/curated/items.sql", "SELECT id, name FROM raw.items;");
+    assert_eq!(source_of(&project.json(&["run"])), [9, 1, 8, 0, 0]);
+}
+
+/// A gzip member whose end is missing.
+fn cut_gzip() -> &'static [u8] {
+    // What `gzip` makes of `{"id": 7, "name": "seven"}`, without its checksum.
+    &[
+        0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 1, 0x1a, 0, 0xe5, 0xff, b'{', b'"', b'i', b'd', b'"', b':', b' ', b'7',
+        b',', b' ', b'"', b'n', b'a', b'm', b'e', b'"', b':', b' ', b'"', b's', b'e', b'v', b'e', b'n', b'"', b'}',
+    ]
+}
+
+#[test]
+fn an_object_that_is_found_broken_is_left_out_as_a_whole_and_named() {
+    let project = project("", "SELECT id, name FROM raw.items;");
+    fs::write(project.path("data/raw/items/cut.json.gz"), cut_gzip()).expect("a file can be written");
+    let run = project.json(&["run"]);
+    assert_eq!(source_of(&run), [7, 3, 4, 0, 1]);
+    assert_eq!(project.csv("SELECT count(*) AS n FROM curated.items WHERE id = 7"), "n\n0\n");
+    let broken = "SELECT object, line, reason FROM rejects.items WHERE reason = 'unreadable'";
+    assert_eq!(project.csv(broken), "object,line,reason\nitems/cut.json.gz,1,unreadable\n");
+    let files = project.lake_files();
+    assert!(files.iter().any(|file| file.ends_with("curated.items/excluded-1.json")), "{files:?}");
+    assert_eq!(project.json(&["run"])["release"], Value::Null, "it is not read again until it changes");
+
+    let dropping = SOURCE.replace(';', " OPTIONS (mode 'DROPMALFORMED');");
+    project.write("jobs/test/raw/items.sql", &dropping);
+    assert_eq!(source_of(&project.json(&["run"])), [7, 2, 0, 5, 1]);
+    project.write("jobs/test/raw/items.sql", &SOURCE.replace(';', " OPTIONS (mode 'FAILFAST');"));
+    for name in ["one.json", "two.json"] {
+        project.write(&format!("data/raw/items/{name}"), "{\"id\": 1}\n");
+    }
+    project.lakewright(&["run"]).assert_refused(1, &["items/cut.json.gz", "gzip"]);
+}
+
+#[test]
+fn a_replay_reads_the_objects_with_rejects_again_and_no_table_changes_otherwise() {
+    let by_file = "MODEL (kind INCREMENTAL_BY_FILE);\nSELECT id, name FROM raw.items;";
+    let project = project("", by_file);
+    project.write("jobs/test/curated/names.sql", "SELECT name FROM raw.items;");
+    project.write("data/raw/items/good.json", "{\"id\": 9}\n");
+    project.succeed(&["run"]);
+    assert_eq!(project.json(&["run"])["release"], Value::Null);
+    let rows = project.csv("SELECT id, name FROM curated.items ORDER BY id, name");
+
+    let replayed = project.json(&["rejects", "--replay", "raw.items"]);
+    let again = replayed["run_id"].as_str().expect("an id");
+    assert!(replayed["release"].is_number(), "{replayed}");
+    for (table, step) in crate::project::steps(&replayed) {
+        assert_ne!(step["action"]["work"], "skip", "{table}: {step}");
+    }
+    assert_eq!(project.csv("SELECT id, name FROM curated.items ORDER BY id, name"), rows);
+    let kept = format!("SELECT count(*) AS n FROM rejects.items WHERE run_id = '{again}'");
+    assert_eq!(project.csv(&kept), "n\n3\n");
+    assert_eq!(project.csv("SELECT count(*) AS n, count(DISTINCT run_id) AS r FROM rejects.items"), "n,r\n3,1\n");
+    assert_eq!(project.json(&["run"])["release"], Value::Null, "what was read again is known");
+
+    project.write("data/raw/items/one.json", "{\"id\": 1}\n");
+    project.write("data/raw/items/two.json", "{\"id\": 2}\n");
+    project.succeed(&["run"]);
+    let answer = project.lakewright(&["rejects", "--replay"]);
+    assert!(answer.stderr.contains("no rejects"), "{answer:?}");
+}

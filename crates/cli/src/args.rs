@@ -377,6 +377,9 @@ pub(crate) struct RejectsArgs {
     /// How many rejects of each source
     #[arg(long, short = 'n', value_name = "N", default_value_t = 20)]
     pub(crate) limit: usize,
+    /// Run the job as its files are now, and read the raw objects that have rejects again
+    #[arg(long)]
+    pub(crate) replay: bool,
 }
 
 /// Arguments of `rewind`.
@@ -437,6 +440,9 @@ pub(crate) struct InitArgs {
     /// The project's folder, made if missing
     #[arg(default_value = ".")]
     pub(crate) dir: PathBuf,
+    /// Propose a job for raw JSON that is there: one source for each folder of the prefix, with the columns of all records
+    #[arg(long, value_name = "PREFIX", conflicts_with_all = ["events", "songs", "days", "seed"])]
+    pub(crate) from: Option<String>,
     #[command(flatten)]
     pub(crate) data: DataArgs,
 }

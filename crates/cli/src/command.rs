@@ -13,6 +13,7 @@ mod init;
 mod maintain;
 mod plan;
 mod preview;
+mod propose;
 mod reference;
 mod rejects;
 mod run;
@@ -44,6 +45,7 @@ pub(crate) async fn execute(invocation: &Invocation, command: Command, now: Date
     match command {
         Command::Run(arguments) => Box::pin(run::run(invocation, &arguments)).await,
         Command::Demo(arguments) => Box::pin(demo::demo(invocation, &arguments, now)).await,
+        Command::Rejects(arguments) if arguments.replay => Box::pin(rejects::replay(invocation, &arguments)).await,
         Command::Submit(arguments) => Box::pin(submit::submit(invocation, &arguments)).await,
         Command::Watch(arguments) => Box::pin(runs::watch(invocation, &arguments)).await,
         Command::Retry(arguments) => Box::pin(runs::retry(invocation, &arguments)).await,
@@ -64,7 +66,10 @@ pub(crate) async fn execute(invocation: &Invocation, command: Command, now: Date
 /// The commands that can be dropped at any moment.
 async fn execute_quietly(invocation: &Invocation, command: Command, now: DateTime<Utc>) -> Outcome {
     match command {
-        Command::Init(arguments) => init::init(invocation, &arguments),
+        Command::Init(arguments) => match &arguments.from {
+            Some(from) => propose::propose(invocation, &arguments, from).await,
+            None => init::init(invocation, &arguments),
+        },
         Command::Check(arguments) => check::check(invocation, &arguments),
         Command::Test(arguments) => test::test(invocation, &arguments).await,
         Command::Plan(arguments) => plan::plan(invocation, &arguments).await,

@@ -14,6 +14,7 @@ mod job_folder;
 mod logging;
 mod place;
 mod project;
+mod proposal;
 mod remote;
 mod render;
 mod settings;

@@ -140,6 +140,17 @@ pub enum OnDelete {
     Fail,
 }
 
+/// Whether a raw object is lines or one value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SourceMultiLine {
+    /// What its text begins like, each object for itself.
+    Auto,
+    /// One value: an object, or an array of objects.
+    True,
+    /// One record a line.
+    False,
+}
+
 /// The options of a source, with defaults filled in (`job-files.md` has the table).
 #[derive(Clone, Debug, PartialEq)]
 pub struct SourceOptions {
@@ -151,6 +162,10 @@ pub struct SourceOptions {
     pub allow_empty: bool,
     /// The declared column that holds the text of records that do not fit.
     pub corrupt_record: Option<String>,
+    /// The column that holds fields that are not declared or do not fit.
+    pub rescued: Option<String>,
+    /// Whether a raw object is lines or one value.
+    pub multi_line: SourceMultiLine,
     /// Rejects above which a run fails.
     pub max_rejects: Option<u64>,
     /// Share of rejects among the records above which a run fails, from 0 to 1.

@@ -14,6 +14,7 @@ mod header;
 mod job;
 mod layout;
 mod manifest;
+mod metadata;
 mod model;
 mod name;
 mod own_audit;
@@ -37,8 +38,9 @@ pub use diagnostic::{Diagnostic, Diagnostics, Severity};
 pub use folder::JobFolder;
 pub use job::{
     Analysis, Column, Job, JsonMode, Model, ModelKind, OnDelete, Param, ParamType, ParamValue, Query, Source,
-    SourceCompression, SourceOptions,
+    SourceCompression, SourceMultiLine, SourceOptions,
 };
+pub use metadata::scan_schema;
 pub use name::TableName;
 pub use query::compile_query;
 pub use select::select_models;

@@ -54,6 +54,11 @@ impl SqlType {
     }
 }
 
+/// The type of text.
+pub(crate) fn text_type() -> SqlType {
+    SqlType::plain("VARCHAR", DataType::Utf8)
+}
+
 /// Takes a type.
 pub(crate) fn parse_type(cursor: &mut Cursor<'_>) -> Result<SqlType, Diagnostic> {
     parse_nested(cursor, 0)

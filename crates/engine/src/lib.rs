@@ -16,9 +16,10 @@ mod row_number;
 mod session;
 mod write;
 
-pub use json::{Compression, ReadMode, Reading, ScanReports};
+pub use json::{Compression, MultiLine, ReadMode, Reading, ScanReports, broken_object, source_schema};
+pub use lakewright_json::{Profile, ProposedColumn};
 pub use query::Rows;
-pub use relation::{RawScan, Relation, TableScan, register_relation, register_rows};
+pub use relation::{RawScan, Relation, TableScan, profile_objects, register_relation, register_rows};
 pub use session::{Engine, EngineSettings};
 pub use write::{
     RowRule, RuleAction, RuleReport, StepProgress, TableWrite, WriteOutput, execute_table_write, plan_table_write,

@@ -19,12 +19,13 @@ use crate::{
     report::Report,
     state::{Finding, State},
     trusted::text_buffer::TextBuffer,
+    whole::Whole,
 };
 
 /// Text that is checked to be UTF-8 and decoded before more is looked at: it stays in the cache between the two.
 const BLOCK_BYTES: usize = 64 << 10;
 /// What is kept of the text of a record that is too long.
-const LONG_TEXT_KEPT_BYTES: usize = 4 << 10;
+pub(crate) const LONG_TEXT_KEPT_BYTES: usize = 4 << 10;
 /// Text of faults that is held until decoding stops.
 const FAULT_TEXT_BYTES_MAX: usize = 16 << 20;
 const BYTE_ORDER_MARK: char = '\u{feff}';
@@ -38,19 +39,24 @@ pub struct Decoder {
     pub(crate) fields: Fields,
     corrupt: TextBuffer,
     rescued: TextBuffer,
+    texts: TextBuffer,
     pub(crate) rows: usize,
+    /// Line of each row, if [`Options::lines`] says so.
+    lines: Vec<i64>,
     /// Bytes of the lines behind the rows.
-    batch_bytes: usize,
+    pub(crate) batch_bytes: usize,
     pub(crate) state: State,
     faults: Vec<Fault>,
     fault_text_bytes: usize,
     pub(crate) report: Report,
     /// Offset of the next byte that is given.
-    offset: u64,
-    /// The beginning of a line whose end has not been given.
-    open: Vec<u8>,
+    pub(crate) offset: u64,
+    /// The beginning of a line, or of another record, whose end has not been given.
+    pub(crate) open: Vec<u8>,
     /// Bytes of the open line that were not kept, because it is too long.
-    open_dropped: u64,
+    pub(crate) open_dropped: u64,
+    /// Set while the text is one value.
+    pub(crate) whole: Option<Whole>,
 }
 
 /// Where a column of the batch comes from.
@@ -60,6 +66,7 @@ enum Source {
     Field,
     Corrupt,
     Rescued,
+    Text,
 }
 
 /// How far a decoder has come.
@@ -96,7 +103,8 @@ impl Decoder {
     /// # Errors
     /// A column's type is one that JSON is not decoded into, or a field may not be NULL.
     pub fn new(declared: &SchemaRef, projection: &[usize], options: Options) -> Result<Self, UnsupportedType> {
-        let is_special = |index: usize| [options.corrupt_column, options.rescued_column].contains(&Some(index));
+        let special = [options.corrupt_column, options.rescued_column, options.text_column];
+        let is_special = |index: usize| special.contains(&Some(index));
         let mut columns = Vec::with_capacity(projection.len());
         let mut output = Vec::with_capacity(projection.len());
         for index in projection {
@@ -107,6 +115,7 @@ impl Decoder {
             columns.push(match Some(*index) {
                 index if index == options.corrupt_column => Source::Corrupt,
                 index if index == options.rescued_column => Source::Rescued,
+                index if index == options.text_column => Source::Text,
                 _ => Source::Field,
             });
             output.push(Arc::clone(field));
@@ -130,7 +139,9 @@ impl Decoder {
             fields,
             corrupt: TextBuffer::new(0),
             rescued: TextBuffer::new(0),
+            texts: TextBuffer::new(0),
             rows: 0,
+            lines: Vec::new(),
             batch_bytes: 0,
             faults: Vec::new(),
             fault_text_bytes: 0,
@@ -138,6 +149,7 @@ impl Decoder {
             offset: 0,
             open: Vec::new(),
             open_dropped: 0,
+            whole: None,
         })
     }
 
@@ -152,10 +164,14 @@ impl Decoder {
         self.offset = offset;
         self.open.clear();
         self.open_dropped = 0;
+        self.whole = None;
     }
 
     /// Decodes from the front of `text`, until all is taken, or a batch or faults are to be taken first.
     pub fn decode(&mut self, text: &[u8]) -> Step {
+        if self.whole.is_some() {
+            return self.decode_whole(text);
+        }
         let mut taken = 0;
         loop {
             if let Some(stop) = self.stop() {
@@ -171,12 +187,14 @@ impl Decoder {
 
     /// Ends the object or part: its last line may have no newline.
     pub fn end(&mut self) {
-        if !self.open.is_empty() {
+        if self.whole.is_some() {
+            self.end_whole();
+        } else if !self.open.is_empty() {
             self.decode_open();
         }
     }
 
-    fn stop(&self) -> Option<Stop> {
+    pub(crate) fn stop(&self) -> Option<Stop> {
         if self.faults.len() >= self.options.faults_max.max(1) || self.fault_text_bytes >= FAULT_TEXT_BYTES_MAX {
             return Some(Stop::Faults);
         }
@@ -200,13 +218,14 @@ impl Decoder {
             return Ok(None);
         }
         let mut fields = self.fields.finish()?.into_iter();
-        let (mut corrupt, mut rescued) = (None, None);
+        let (mut corrupt, mut rescued, mut texts) = (None, None, None);
         let mut arrays: Vec<ArrayRef> = Vec::with_capacity(self.columns.len());
         for source in &self.columns {
             let array = match source {
                 Source::Field => fields.next(),
                 Source::Corrupt => special(&mut corrupt, &mut self.corrupt)?,
                 Source::Rescued => special(&mut rescued, &mut self.rescued)?,
+                Source::Text => special(&mut texts, &mut self.texts)?,
             };
             arrays.extend(array);
         }
@@ -216,6 +235,12 @@ impl Decoder {
         }
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
         RecordBatch::try_new_with_options(Arc::clone(&self.schema), arrays, &options).map(Some)
+    }
+
+    /// Takes the lines of the rows of the batch that was taken last, from 1 where the decoder began; only if
+    /// [`Options::lines`] says so.
+    pub fn take_lines(&mut self) -> Vec<i64> {
+        std::mem::take(&mut self.lines)
     }
 
     /// Whether faults are held.
@@ -249,7 +274,7 @@ impl Decoder {
         }
     }
 
-    fn keep_open(&mut self, text: &[u8]) -> usize {
+    pub(crate) fn keep_open(&mut self, text: &[u8]) -> usize {
         let limit = self.options.limits.record_bytes_max;
         let length = self.open.len() as u64 + self.open_dropped + text.len() as u64;
         if length > limit as u64 + BYTE_ORDER_MARK.len_utf8() as u64 {
@@ -378,13 +403,19 @@ impl Decoder {
     pub(crate) fn add_row(&mut self, offset: u64, record: &str) {
         self.rows += 1;
         if self.options.corrupt_column.is_some() {
-            if self.state.has_misfits() {
+            if self.state.has_misfits() && self.options.rescued_column.is_none() {
                 self.corrupt.push(record);
             } else {
                 self.corrupt.close_null();
             }
         }
         self.state.commit(&mut self.report, offset);
+        if self.options.lines {
+            self.note_line();
+        }
+        if self.options.text_column.is_some() {
+            self.texts.push(record);
+        }
         if self.state.rescue {
             if self.state.rescued.is_empty() {
                 self.rescued.close_null();
@@ -447,12 +478,36 @@ impl Decoder {
         });
     }
 
+    /// The line of the record that has become a row or a fault.
+    fn record_line(&self) -> u64 {
+        let lines = || self.report.rows + self.report.blanks + self.report.faults;
+        self.whole.as_ref().map_or_else(lines, |whole| whole.record_line)
+    }
+
+    #[inline(never)]
+    fn note_line(&mut self) {
+        self.lines.push(i64::try_from(self.record_line()).unwrap_or(i64::MAX));
+    }
+
+    /// Corrects the length of the newest fault's record, of which only the beginning was kept.
+    pub(crate) fn set_record_bytes(&mut self, record_bytes: u64) {
+        if let Some(fault) = self.faults.last_mut() {
+            fault.record_bytes = record_bytes;
+        }
+    }
+
     fn hold(&mut self, mut fault: Fault) {
         self.report.faults += 1;
-        fault.line = self.report.rows + self.report.blanks + self.report.faults;
+        fault.line = self.record_line();
         if self.options.corrupt_column.is_some() {
+            if self.options.lines {
+                self.note_line();
+            }
             self.fields.push_null();
             self.corrupt.push(&String::from_utf8_lossy(&fault.text));
+            if self.options.text_column.is_some() {
+                self.texts.close_null();
+            }
             if self.state.rescue {
                 self.rescued.close_null();
             }
@@ -463,7 +518,7 @@ impl Decoder {
     }
 }
 
-/// Decodes a record; false if there is none in the line. In a text that spans lines, it may end before the text does.
+/// Decodes a record; false if there is none in the line, or in the text that spans lines.
 #[inline(always)]
 pub(crate) fn decode_record(fields: &mut Fields, cursor: &mut Cursor<'_>, row: usize) -> Parsed<bool> {
     cursor.skip_space();
@@ -477,11 +532,12 @@ pub(crate) fn decode_record(fields: &mut Fields, cursor: &mut Cursor<'_>, row: u
     } else {
         cursor.skip_value()?;
     }
-    if !cursor.spans_lines {
-        cursor.skip_space();
-        if !is_end(cursor) {
-            return cursor.malformed("there is more behind the record: one line is one record");
-        }
+    cursor.skip_space();
+    if !is_end(cursor) {
+        return cursor.malformed(match cursor.spans_lines {
+            false => "there is more behind the record: one line is one record",
+            true => "there is more behind the value",
+        });
     }
     if !is_object {
         cursor.at = start;

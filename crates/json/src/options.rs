@@ -14,13 +14,17 @@ pub struct Options {
     /// Faults that are held until decoding stops: 1 is to stop at the first.
     pub faults_max: usize,
     /// A text column, as an index of the declared schema. A record that is a fault is a row of NULLs with its text there,
-    /// and one with a field that does not fit has its text there too.
+    /// and one with a field that does not fit has its text there too, unless there is a rescued column for the field.
     pub corrupt_column: Option<usize>,
     /// A text column, as an index of the declared schema, for the fields of a record that are not declared or did not fit:
     /// the text of a JSON object, or NULL if there are none.
     pub rescued_column: Option<usize>,
+    /// A text column, as an index of the declared schema, that holds the text of each record that is a row.
+    pub text_column: Option<usize>,
     /// Whether fields that are not declared are counted by name.
     pub drift: bool,
+    /// Whether the line of each row is kept, for [`crate::Decoder::take_lines`].
+    pub lines: bool,
 }
 
 impl Default for Options {
@@ -33,7 +37,9 @@ impl Default for Options {
             faults_max: 1024,
             corrupt_column: None,
             rescued_column: None,
+            text_column: None,
             drift: false,
+            lines: false,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-/// What was in the lines since the last report. `rows + faults + blanks` is the number of lines.
+/// What was in the text since the last report. Of a text in lines, `rows + faults + blanks` is the number of lines.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
     /// Records that are rows.

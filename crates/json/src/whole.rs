@@ -1,125 +1,321 @@
 //! Decodes a text that is one value over any number of lines: an object, or an array of objects.
+//!
+//! Data flow: chunks of the text -> the whole value, or one element of the array after the other -> a row or a fault.
+//!
+//! Invariant: memory is bounded by one record, however long an array is. An element that is broken does not touch its
+//! neighbours, as long as it is told where it ends; from where that is not told, the rest of the text is one fault.
 
 use crate::{
     cursor::Cursor,
-    decoder::{Decoder, Line, decode_record, skip_mark},
-    fault::{Parsed, Reason},
-    options::Limits,
+    decoder::{Decoder, LONG_TEXT_KEPT_BYTES, Line, Step, Stop, decode_record, skip_mark},
+    fault::Reason,
+    layout::Layout,
     state::Finding,
 };
 
-impl Decoder {
-    /// Decodes an object's whole text as one value: an object is a record, and so is each element of an array.
-    ///
-    /// A value that is not JSON as a whole is one fault, and none of its elements is a row. Rows and faults are held
-    /// beyond what [`crate::Options`] asks for: they are as many as the text has.
-    pub fn decode_whole(&mut self, text: &[u8]) {
-        self.begin(0);
-        self.report.newlines += memchr::memchr_iter(b'\n', text).count() as u64;
-        let mark = skip_mark(text);
-        let (text, offset) = (&text[mark..], mark as u64);
-        if text.len() > Limits::RECORD_BYTES_CEILING {
-            return self.add_too_long(text, offset, text.len() as u64, Limits::RECORD_BYTES_CEILING);
-        }
-        match simdutf8::compat::from_utf8(text) {
-            Ok(text) => self.decode_whole_text(text, offset),
-            Err(error) => self.add_invalid_utf8(text, offset, error.valid_up_to()),
-        }
+/// How far a decoder has come in a text that is one value.
+#[derive(Debug)]
+pub(crate) struct Whole {
+    place: Place,
+    /// Line of the next byte, from 1.
+    line: u64,
+    /// Line of the record that is being read.
+    pub(crate) record_line: u64,
+    element: Element,
+    /// What is wrong with the array.
+    broken: &'static str,
+}
+
+/// Where the next byte is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// In a value that is read as a whole.
+    Value,
+    /// Before the array.
+    Start,
+    /// Behind `[`.
+    First,
+    /// Behind a comma.
+    Next,
+    /// In an element.
+    Element,
+    /// Behind an element.
+    Behind,
+    /// Behind the array.
+    End,
+    /// Where nothing can be told from its neighbours.
+    Broken,
+}
+
+/// How far an element has been looked at, to find its end.
+#[derive(Clone, Copy, Debug, Default)]
+struct Element {
+    is_scalar: bool,
+    depth: u64,
+    in_string: bool,
+    escaped: bool,
+}
+
+impl Element {
+    fn new(first: u8) -> Self {
+        Self { is_scalar: !matches!(first, b'{' | b'[' | b'"'), ..Self::default() }
     }
 
-    fn decode_whole_text(&mut self, text: &str, offset: u64) {
-        if let Some(finding) = self.check_whole(text) {
-            return self.add_fault(text.as_bytes(), 0, offset, finding);
+    /// Goes on through an element: the index behind its last byte, if it is in `text`.
+    fn end(&mut self, text: &[u8]) -> Option<usize> {
+        if self.is_scalar {
+            return text.iter().position(|byte| matches!(byte, b',' | b']' | b' ' | b'\t' | b'\r' | b'\n'));
         }
-        let mut at = text.len() - text.trim_start_matches([' ', '\t', '\r', '\n']).len();
-        if at == text.len() {
-            self.report.blanks += 1;
-            return;
+        let mut at = 0;
+        while at < text.len() {
+            at = if self.in_string { self.pass_text(text, at)? } else { self.pass_structure(text, at)? };
+            if self.depth == 0 && !self.in_string {
+                return Some(at);
+            }
         }
-        let is_array = text.as_bytes()[at] == b'[';
-        at += usize::from(is_array);
+        None
+    }
+
+    /// Passes the rest of a string.
+    fn pass_text(&mut self, text: &[u8], mut at: usize) -> Option<usize> {
         loop {
-            let rest = text.as_bytes().get(at..).unwrap_or_default();
-            // The text is JSON: between its elements are only commas and white space.
-            let space = rest.iter().take_while(|byte| matches!(byte, b' ' | b'\t' | b'\r' | b'\n' | b',')).count();
-            at += space;
-            if at >= text.len() || (is_array && text.as_bytes()[at] == b']') {
-                return;
+            if std::mem::take(&mut self.escaped) {
+                at += 1;
             }
-            at = self.decode_element(text, at, offset);
-            if !is_array {
-                return;
+            at += memchr::memchr2(b'"', b'\\', text.get(at..)?)? + 1;
+            if text[at - 1] == b'"' {
+                self.in_string = false;
+                return Some(at);
+            }
+            self.escaped = true;
+            if at == text.len() {
+                return None;
             }
         }
     }
 
-    /// Why a text is not one JSON value, or takes more than it may.
-    fn check_whole(&mut self, text: &str) -> Option<Finding> {
-        self.state.begin();
-        let limits = self.state.limits;
-        // Each element may have as many keys and as much depth as a record.
-        self.state.limits = Limits { keys_max: usize::MAX, depth_max: limits.depth_max + 1, ..limits };
-        let mut cursor = Cursor { text, at: 0, state: &mut self.state, spans_lines: true };
-        let checked = check_value(&mut cursor);
-        self.state.limits = limits;
-        checked.err().and_then(|_| self.state.take_halt())
-    }
-
-    /// Decodes a record; gives where it ends.
-    fn decode_element(&mut self, text: &str, start: usize, offset: u64) -> usize {
-        self.state.begin();
-        let mut cursor = Cursor { text, at: start, state: &mut self.state, spans_lines: true };
-        let decoded = decode_record(&mut self.fields, &mut cursor, self.rows);
-        let mut end = cursor.at;
-        if decoded.is_err() {
-            // Over a limit, or no object: where the element ends is told by its grammar alone.
-            let limits =
-                std::mem::replace(&mut self.state.limits, Limits { keys_max: usize::MAX, ..self.options.limits });
-            self.state.limits.depth_max = usize::MAX;
-            let halt = self.state.take_halt();
-            self.state.begin();
-            let mut cursor = Cursor { text, at: start, state: &mut self.state, spans_lines: true };
-            end = if cursor.skip_value().is_ok() { cursor.at } else { text.len() };
-            self.state.limits = limits;
-            self.fields.truncate(self.rows);
-            if let Some(finding) = halt {
-                self.add_fault(&text.as_bytes()[start..end], start, offset, finding);
-            }
-            return end;
+    /// Passes what is no string, up to a bracket or the beginning of a string.
+    fn pass_structure(&mut self, text: &[u8], at: usize) -> Option<usize> {
+        let is_structure = |byte: &u8| matches!(byte, b'"' | b'{' | b'[' | b'}' | b']');
+        let found = at + text.get(at..)?.iter().position(is_structure)?;
+        match text[found] {
+            b'"' => self.in_string = true,
+            b'{' | b'[' => self.depth += 1,
+            _ => self.depth = self.depth.saturating_sub(1),
         }
-        match self.line(decoded) {
-            Line::Fault(finding) => {
-                self.fields.truncate(self.rows);
-                self.add_fault(&text.as_bytes()[start..end], start, offset, finding);
-            }
-            Line::Row | Line::Blank if end - start <= self.options.limits.record_bytes_max => {
-                self.add_row(offset, &text[start..end]);
-            }
-            Line::Row | Line::Blank => {
-                self.fields.truncate(self.rows);
-                let limit = self.options.limits.record_bytes_max;
-                self.add_too_long(&text.as_bytes()[start..end], offset + start as u64, (end - start) as u64, limit);
-            }
-        }
-        end
+        Some(found + 1)
     }
 }
 
-fn check_value(cursor: &mut Cursor<'_>) -> Parsed<()> {
-    cursor.skip_space();
-    if cursor.at == cursor.text.len() {
-        return Ok(());
+impl Whole {
+    fn count_lines(&mut self, text: &[u8]) -> u64 {
+        let newlines = memchr::memchr_iter(b'\n', text).count() as u64;
+        self.line += newlines;
+        newlines
     }
-    let start = cursor.at;
-    let first = cursor.peek();
-    cursor.skip_value()?;
-    cursor.skip_space();
-    if cursor.at < cursor.text.len() {
-        return cursor.malformed("there is more behind the value");
+
+    /// Goes on between elements: true if it has come to the first byte of one, which stays.
+    fn step(&mut self, byte: u8, offset: u64) -> bool {
+        let is_space = matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
+        self.place = match (self.place, byte) {
+            (place, _) if is_space => place,
+            (Place::Start, b'[') => Place::First,
+            // A byte order mark.
+            (Place::Start, 0xEF | 0xBB | 0xBF) if offset < 3 => Place::Start,
+            (Place::First, b']') | (Place::Behind, b']') => Place::End,
+            (Place::Behind, b',') => Place::Next,
+            (Place::First | Place::Next, first) if !matches!(first, b',' | b']' | b'}' | b':') => {
+                self.element = Element::new(first);
+                Place::Element
+            }
+            (place, _) => {
+                self.broken = match place {
+                    Place::Start => "the text is no array",
+                    Place::First | Place::Next => "an element is missing in the array",
+                    Place::End => "there is more behind the array",
+                    _ => "`,` or `]` is missing behind an element of the array",
+                };
+                Place::Broken
+            }
+        };
+        if matches!(self.place, Place::Element | Place::Broken) {
+            self.record_line = self.line;
+        }
+        matches!(self.place, Place::Element | Place::Broken)
     }
-    if !matches!(first, b'{' | b'[') {
-        cursor.at = start;
-        return cursor.fail(Reason::NotAnObject, "the value is no JSON object, and no array of them");
+}
+
+impl Decoder {
+    /// Begins an object whose text is one value. A text in lines begins with [`Decoder::begin`].
+    ///
+    /// An array's elements are its records. An object is one record, and so is what is no JSON as a whole.
+    pub fn begin_whole(&mut self, layout: Layout) {
+        self.begin(0);
+        let place = match layout {
+            Layout::Lines => return,
+            Layout::Array => Place::Start,
+            Layout::Value => Place::Value,
+        };
+        self.whole = Some(Whole { place, line: 1, record_line: 1, element: Element::default(), broken: "" });
     }
-    Ok(())
+
+    /// [`Decoder::decode`] of a text that is one value.
+    pub(crate) fn decode_whole(&mut self, text: &[u8]) -> Step {
+        let mut taken = 0;
+        while let Some(whole) = &mut self.whole
+            && taken < text.len()
+        {
+            let rest = &text[taken..];
+            match whole.place {
+                Place::Value => {
+                    self.report.newlines += whole.count_lines(rest);
+                    taken += self.keep_open(rest);
+                }
+                Place::Broken => taken += self.keep_beginning(rest),
+                Place::Element => {
+                    taken += self.decode_element(rest);
+                    if let Some(stop) = self.stop() {
+                        return Step { taken, stop };
+                    }
+                }
+                _ => {
+                    if whole.step(rest[0], self.offset) {
+                        continue;
+                    }
+                    self.report.newlines += whole.count_lines(&rest[..1]);
+                    self.offset += 1;
+                    taken += 1;
+                }
+            }
+        }
+        Step { taken, stop: self.stop().unwrap_or(Stop::Taken) }
+    }
+
+    /// Ends a text that is one value.
+    pub(crate) fn end_whole(&mut self) {
+        let Some(whole) = &mut self.whole else { return };
+        match whole.place {
+            Place::Value => self.end_value(),
+            Place::Element => {
+                let is_scalar = whole.element.is_scalar;
+                self.decode_open_element();
+                if is_scalar {
+                    self.add_broken("the array is not closed");
+                }
+            }
+            Place::End => {}
+            Place::Start => self.report.blanks += 1,
+            Place::Broken => {
+                let message = whole.broken;
+                self.add_broken(message);
+            }
+            Place::First | Place::Next | Place::Behind => {
+                whole.record_line = whole.line;
+                self.add_broken("the array is not closed");
+            }
+        }
+        self.whole = None;
+    }
+
+    /// Keeps what is shown of a text that cannot be told apart.
+    fn keep_beginning(&mut self, text: &[u8]) -> usize {
+        if let Some(whole) = &mut self.whole {
+            self.report.newlines += whole.count_lines(text);
+        }
+        let kept = LONG_TEXT_KEPT_BYTES.saturating_sub(self.open.len()).min(text.len());
+        self.open.extend_from_slice(&text[..kept]);
+        self.open_dropped += (text.len() - kept) as u64;
+        self.offset += text.len() as u64;
+        text.len()
+    }
+
+    /// Makes a fault of what is open, up to here.
+    fn add_broken(&mut self, message: &'static str) {
+        let text = std::mem::take(&mut self.open);
+        let length = text.len() as u64 + std::mem::take(&mut self.open_dropped);
+        let start = self.offset - length;
+        let finding = Finding { reason: Reason::Malformed, at: 0, message, column: None };
+        self.add_fault(&text, 0, start, finding);
+        self.set_record_bytes(length);
+    }
+
+    /// Decodes an element from the front of `text`, or keeps its beginning.
+    fn decode_element(&mut self, text: &[u8]) -> usize {
+        let Some(whole) = &mut self.whole else { return text.len() };
+        let Some(end) = whole.element.end(text) else {
+            self.report.newlines += whole.count_lines(text);
+            return self.keep_open(text);
+        };
+        self.report.newlines += whole.count_lines(&text[..end]);
+        whole.place = Place::Behind;
+        if self.open.is_empty() {
+            self.decode_record(&text[..end], self.offset);
+            self.offset += end as u64;
+        } else {
+            self.keep_open(&text[..end]);
+            self.decode_open_element();
+        }
+        end
+    }
+
+    fn decode_open_element(&mut self) {
+        let mut element = std::mem::take(&mut self.open);
+        let dropped = std::mem::take(&mut self.open_dropped);
+        let length = element.len() as u64 + dropped;
+        let start = self.offset - length;
+        if dropped > 0 {
+            self.add_too_long(&element, start, length, self.options.limits.record_bytes_max);
+        } else {
+            self.decode_record(&element, start);
+        }
+        element.clear();
+        self.open = element;
+    }
+
+    /// Decodes the text of a value that is one record.
+    fn end_value(&mut self) {
+        let text = std::mem::take(&mut self.open);
+        let dropped = std::mem::take(&mut self.open_dropped);
+        let mark = skip_mark(&text);
+        let value = text[mark..].trim_ascii();
+        if dropped > 0 {
+            let length = (text.len() - mark) as u64 + dropped;
+            self.add_too_long(&text[mark..], mark as u64, length, self.options.limits.record_bytes_max);
+        } else if value.is_empty() {
+            self.report.blanks += 1;
+        } else {
+            let start = mark + text[mark..].len() - text[mark..].trim_ascii_start().len();
+            if let Some(whole) = &mut self.whole {
+                whole.record_line = 1 + memchr::memchr_iter(b'\n', &text[..start]).count() as u64;
+            }
+            self.decode_record(value, start as u64);
+        }
+    }
+
+    /// Decodes the text of one record, of any number of lines.
+    fn decode_record(&mut self, bytes: &[u8], offset: u64) {
+        self.batch_bytes += bytes.len();
+        let limit = self.options.limits.record_bytes_max;
+        if bytes.len() > limit {
+            return self.add_too_long(bytes, offset, bytes.len() as u64, limit);
+        }
+        let text = match simdutf8::compat::from_utf8(bytes) {
+            Ok(text) => text,
+            Err(error) => return self.add_invalid_utf8(bytes, offset, error.valid_up_to()),
+        };
+        self.state.begin();
+        let mut cursor = Cursor { text, at: 0, state: &mut self.state, spans_lines: true };
+        let decoded = decode_record(&mut self.fields, &mut cursor, self.rows);
+        match self.line(decoded) {
+            Line::Row => self.add_row(offset, text),
+            Line::Blank => {
+                self.fields.truncate(self.rows);
+                self.report.blanks += 1;
+            }
+            Line::Fault(finding) => {
+                self.fields.truncate(self.rows);
+                self.add_fault(bytes, 0, offset, finding);
+            }
+        }
+    }
 }

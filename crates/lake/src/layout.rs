@@ -130,6 +130,12 @@ pub fn check_rows(run_id: &str, table: &str, check: &str, uuid: &str) -> String 
     format!("{RUNS_DIR}/{run_id}/checks/{table}/{check}-{uuid}.parquet")
 }
 
+/// The `number`th raw object, from 1, that a step leaves out because it cannot be read.
+#[must_use]
+pub fn excluded(run_id: &str, table: &str, number: u32) -> String {
+    format!("{RUNS_DIR}/{run_id}/steps/{table}/excluded-{number}.json")
+}
+
 /// The point of no return.
 pub fn outcome(run_id: &str) -> String {
     format!("{RUNS_DIR}/{run_id}/outcome.json")

@@ -59,7 +59,7 @@ pub async fn list_raw_objects(raw: &Prefix, location: &str) -> Result<Vec<RawObj
 }
 
 async fn list_store(raw: &Prefix, selection: &Selection) -> Result<Vec<RawObject>> {
-    let mut listing = raw.list(selection.base()).await?;
+    let mut listing = raw.list_large(selection.base()).await?;
     if listing.is_empty() && !selection.base().is_empty() {
         listing.extend(raw.head(selection.base()).await?);
     }

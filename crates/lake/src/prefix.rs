@@ -10,6 +10,8 @@
 //!
 //! Invariant: [`Prefix::create`] never replaces an object, and tells its caller apart from every other creator.
 
+mod fan_out;
+
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
@@ -257,7 +259,17 @@ impl Prefix {
     pub async fn list(&self, relative: &str) -> Result<Vec<ListedObject>> {
         let path = self.path(relative)?;
         let stream = self.store.list((!path.is_root()).then_some(&path));
-        self.collect_listing(stream, relative).await
+        self.listed_objects(stream.try_collect().await, relative)
+    }
+
+    /// As [`Prefix::list`], with several requests at once where there are many objects in a few folders.
+    ///
+    /// # Errors
+    /// As [`Prefix::read`].
+    pub async fn list_large(&self, relative: &str) -> Result<Vec<ListedObject>> {
+        let path = self.path(relative)?;
+        let listing = fan_out::list_all(self.store.as_ref(), (!path.is_root()).then_some(&path)).await;
+        self.listed_objects(listing, relative)
     }
 
     /// As [`Prefix::list`], only the keys that sort after `after`, which is relative to this prefix too.
@@ -267,7 +279,7 @@ impl Prefix {
     pub async fn list_after(&self, relative: &str, after: &str) -> Result<Vec<ListedObject>> {
         let (path, after) = (self.path(relative)?, self.path(after)?);
         let stream = self.store.list_with_offset((!path.is_root()).then_some(&path), &after);
-        self.collect_listing(stream, relative).await
+        self.listed_objects(stream.try_collect().await, relative)
     }
 
     /// Names of the prefixes directly below `relative`, sorted. The local disk also gives directories without objects.
@@ -310,12 +322,11 @@ impl Prefix {
         store_error(source, message, &self.display(relative))
     }
 
-    async fn collect_listing(
+    fn listed_objects(
         &self,
-        stream: futures::stream::BoxStream<'static, object_store::Result<ObjectMeta>>,
+        listing: Result<Vec<ObjectMeta>, StoreError>,
         relative: &str,
     ) -> Result<Vec<ListedObject>> {
-        let listing: Result<Vec<ObjectMeta>, StoreError> = stream.try_collect().await;
         match listing {
             Ok(metas) => {
                 let below = |meta: ObjectMeta| self.key(&meta.location).map(|key| listed(meta, key));

@@ -172,7 +172,8 @@ impl Step<'_> {
             let empty = Listing::default();
             let listing = self.evidence.listings.get(source).unwrap_or(&empty);
             let consumed = entry.inputs.get(&source.to_string());
-            if !matches!(consumed, Some(InputState::Raw { digest, .. }) if *digest == listing.digest) {
+            let is_same = matches!(consumed, Some(InputState::Raw { digest, .. }) if *digest == listing.digest);
+            if !is_same || self.evidence.replays(source) {
                 changes.push(InputChange::Listed(source, difference(&source.to_string(), &listing.objects, ledger)));
             }
         }

@@ -104,6 +104,7 @@ pub(crate) async fn accept(site: &Site, job: &str, request: &RunRequest, named: 
             accept_losses: request.options.accept_losses,
             select: request.options.select.clone(),
             exclude: request.options.exclude.clone(),
+            replay: request.options.replay.clone(),
         },
         principal: request.principal.clone(),
         execution_us: site.clock.now_us(),
@@ -168,6 +169,11 @@ fn request_digest(request: &RunRequest) -> String {
         for pattern in patterns {
             digest.add(pattern);
         }
+    }
+    for (source, objects) in &request.options.replay {
+        digest.add(source);
+        digest.add(&objects.len().to_string());
+        objects.iter().for_each(|object| digest.add(object));
     }
     digest.add(request.retries.as_deref().unwrap_or(""));
     digest.finish()

@@ -151,7 +151,7 @@ fn exceeds(rejects: u64, records: u64, ratio_max: f64) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use lakewright_compiler::{JsonMode, OnDelete, SourceCompression, SourceOptions, TableName};
+    use lakewright_compiler::{JsonMode, OnDelete, SourceCompression, SourceMultiLine, SourceOptions, TableName};
 
     use super::*;
 
@@ -211,6 +211,8 @@ mod tests {
                 compression: SourceCompression::Auto,
                 allow_empty: false,
                 corrupt_record: None,
+                rescued: None,
+                multi_line: SourceMultiLine::Auto,
                 max_rejects,
                 max_reject_ratio,
                 on_delete: OnDelete::Keep,

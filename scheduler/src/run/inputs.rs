@@ -11,9 +11,11 @@ use std::{
 };
 
 use datafusion::common::ScalarValue;
-use lakewright_compiler::{JsonMode, Model, OnDelete, Source, SourceCompression, TableName, Violation};
+use lakewright_compiler::{
+    JsonMode, Model, OnDelete, Source, SourceCompression, SourceMultiLine, SourceOptions, TableName, Violation,
+};
 use lakewright_engine::{
-    Compression, RawScan, ReadMode, Reading, Relation, RowRule, RuleAction, TableScan, TableWrite,
+    Compression, MultiLine, RawScan, ReadMode, Reading, Relation, RowRule, RuleAction, TableScan, TableWrite,
 };
 use lakewright_error::{Error, ErrorKind, Result};
 use lakewright_lake::{
@@ -88,7 +90,13 @@ pub fn raw_scan(source: &Source, raw: &Prefix, objects: Vec<RawObject>) -> RawSc
         JsonMode::DropMalformed => ReadMode::DropMalformed,
         JsonMode::FailFast => ReadMode::FailFast,
     };
-    let reading = Reading { mode, corrupt_record: source.options.corrupt_record.clone() };
+    let multi_line = match source.options.multi_line {
+        SourceMultiLine::Auto => MultiLine::Auto,
+        SourceMultiLine::True => MultiLine::True,
+        SourceMultiLine::False => MultiLine::False,
+    };
+    let SourceOptions { corrupt_record, rescued, .. } = source.options.clone();
+    let reading = Reading { mode, corrupt_record, rescued, multi_line };
     let (raw, schema) = (raw.clone(), Arc::clone(&source.schema));
     RawScan { raw, schema, compression, reading, reports: None, objects }
 }
@@ -128,6 +136,7 @@ impl StepSite<'_> {
         let entry = self.plan.evidence.released(&model.name).ok_or_else(|| internal(&model.name))?;
         let (table, name) = (model.name.to_string(), input.to_string());
         let ledger = retrying(|| read_ledger(self.lake, &table, &entry.ledger)).await?;
+        let ledger = self.plan.evidence.to_be_compared(ledger);
         let consumed = Consumed::new(&table, &name, ledger);
         let root = self.lake.child(&layout::table_root(model.name.zone(), model.name.table()))?;
         let own = self.base_snapshot(&root, &model.name).await?.files;
@@ -453,4 +462,21 @@ pub(crate) fn run_params(run: &Accepted) -> BTreeMap<String, lakewright_compiler
 
 fn internal(table: &TableName) -> Error {
     Error::new(ErrorKind::Internal, "a step was begun before what it reads").with("table", table)
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::datatypes::{DataType, Field, Schema};
+
+    use super::*;
+
+    #[test]
+    fn the_compiler_names_the_hidden_columns_that_the_engine_makes() {
+        let declared = Arc::new(Schema::new(vec![Field::new("id", DataType::Int64, true)]));
+        let source = TableName::parse("raw.events").unwrap();
+        let (named, made) =
+            (lakewright_compiler::scan_schema(&source, &declared), lakewright_engine::source_schema(&declared));
+        assert_eq!(named, made);
+        assert!(made.fields().len() > 1);
+    }
 }

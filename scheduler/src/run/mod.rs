@@ -6,6 +6,7 @@ mod check_query;
 mod checks;
 mod drive;
 mod earlier;
+mod excluded;
 mod failure;
 mod freeze;
 mod heartbeat;
@@ -22,7 +23,10 @@ mod rework;
 mod site;
 mod steps;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use lakewright_compiler::{Diagnostics, Job, JobFolder, compile_job, select_models};
 use lakewright_engine::Engine;
@@ -64,6 +68,8 @@ pub struct RunOptions {
     pub select: Vec<String>,
     /// `--exclude` patterns.
     pub exclude: Vec<String>,
+    /// Keys of raw objects to read again although they have not changed, by source.
+    pub replay: BTreeMap<String, BTreeSet<String>>,
 }
 
 /// What a client asks for.

@@ -21,6 +21,7 @@ use uuid::Uuid;
 use super::{
     accept::Accepted,
     accounting::{SourceAccount, check_balance, check_limits, join},
+    excluded::Exclusions,
     freeze::Plan,
     inputs::raw_scan,
     race::retrying,
@@ -39,6 +40,7 @@ pub(crate) async fn account(
     plan: &Plan,
     objects: BTreeMap<TableName, Vec<RawObject>>,
     mut reports: BTreeMap<TableName, Vec<RangeReport>>,
+    excluded: &Exclusions,
 ) -> Result<Vec<SourceRead>> {
     let mut reads = Vec::new();
     for (name, objects) in objects {
@@ -46,7 +48,9 @@ pub(crate) async fn account(
             Error::new(ErrorKind::Internal, "a step read a source that its job does not have").with("source", &name)
         })?;
         let ranges = reports.remove(&name).unwrap_or_default();
-        let account = whole_account(site, plan, source, &objects, ranges).await?;
+        let (readable, broken) = excluded.split(objects.clone());
+        let mut account = whole_account(site, plan, source, &readable, ranges).await?;
+        account.add(excluded.account(source, &broken));
         check_balance(source, &account)?;
         let read = store(&site.lake, run, source, &objects, &account).await?;
         check_limits(source, &run.run_id, &account)?;

@@ -73,5 +73,6 @@ pub(crate) fn options_of(spec: &Spec) -> RunOptions {
         accept_losses: spec.options.accept_losses,
         select: spec.options.select.clone(),
         exclude: spec.options.exclude.clone(),
+        replay: spec.options.replay.clone(),
     }
 }

@@ -21,6 +21,7 @@ use uuid::Uuid;
 use super::{
     accept::Accepted,
     checks::{row_record, store_rows},
+    excluded::{ExcludingStep, Exclusions},
     freeze::Plan,
     inputs::{StepSite, StoredInputs},
     publish::check_files,
@@ -73,8 +74,33 @@ impl StepRun {
         })
     }
 
+    /// Executes the step, without the raw objects that are found broken on the way.
     async fn execute(&self, at: StepSite<'_>, inputs: StoredInputs, inputs_digest: String) -> Result<Written> {
+        let (lake, run_id) = (&self.site.lake, self.run.run_id.as_str());
+        let step = ExcludingStep { lake, run_id, table: &self.model.name, job: &self.plan.job };
+        let mut excluded = Exclusions::default();
+        if !inputs.raw.is_empty() {
+            excluded = Exclusions::load(step).await?;
+        }
+        loop {
+            match self.execute_without(at, inputs.clone(), inputs_digest.clone(), &excluded).await {
+                Ok(written) => return Ok(written),
+                Err(error) => excluded.add(step, &inputs.raw, error).await?,
+            }
+        }
+    }
+
+    async fn execute_without(
+        &self,
+        at: StepSite<'_>,
+        mut inputs: StoredInputs,
+        inputs_digest: String,
+        excluded: &Exclusions,
+    ) -> Result<Written> {
         let (objects, removes) = (inputs.raw.clone(), inputs.removes.clone());
+        for objects in inputs.raw.values_mut() {
+            *objects = excluded.split(std::mem::take(objects)).0;
+        }
         let task = at.task(&self.model, inputs)?;
         let started = Instant::now();
         let table = self.model.name.clone();
@@ -86,7 +112,7 @@ impl StepRun {
         let StepOutput { files, quarantined, rules, progress, reports } =
             self.site.backend.execute(task, &progress).await?;
         let mut record = self.record();
-        record.reads = account(&self.site, &self.run, &self.plan, objects, reports).await?;
+        record.reads = account(&self.site, &self.run, &self.plan, objects, reports, excluded).await?;
         record.rejects = record.reads.iter().map(|read| read.tally.rejects).sum();
         record.rows_in = progress.rows_read;
         record.rows_out = files.iter().map(|file| file.row_count).sum();

@@ -127,6 +127,7 @@ fn read_request(request: v1::SubmitRunRequest, principal: String) -> Result<RunR
             accept_losses: options.accept_losses,
             select: options.select,
             exclude: options.exclude,
+            ..RunOptions::default()
         },
         principal,
         idempotency_key: request::idempotency_key(idempotency_key)?,

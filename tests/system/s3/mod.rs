@@ -7,6 +7,7 @@ mod faults;
 mod proxy;
 mod refusals;
 mod server;
+mod small;
 
 use crate::project::{MUSIC_TABLES, Project, steps};
 use proxy::Proxy;

@@ -45,7 +45,9 @@ const MUSIC_JOB: [(&str, &str); 19] = [
     ("tests/fixtures/songs.jsonl", include_str!("../../../../jobs/music/tests/fixtures/songs.jsonl")),
 ];
 
-const SETTINGS: &str = "# Settings of this project; `lakewright doctor` shows every value and where it comes from.
+/// The settings file of a new project.
+pub(super) const SETTINGS: &str =
+    "# Settings of this project; `lakewright doctor` shows every value and where it comes from.
 # Relative paths are taken from this file's folder. A variable LAKEWRIGHT_... or a flag wins over a value here.
 
 # lake = \"data/lake\"      # where the tables are; the default is job.toml's
@@ -138,7 +140,8 @@ fn refuse_occupied(root: &Path) -> Result<()> {
     }
 }
 
-fn write_file(path: &Path, text: &str) -> Result<()> {
+/// Writes a file and the folders that it lies in.
+pub(super) fn write_file(path: &Path, text: &str) -> Result<()> {
     let folder = path.parent().unwrap_or(path);
     fs::create_dir_all(folder).and_then(|()| fs::write(path, text)).map_err(|error| {
         let kind = match error.kind() {

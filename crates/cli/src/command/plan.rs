@@ -35,5 +35,6 @@ pub(super) fn run_options(arguments: &RunArgs) -> RunOptions {
         accept_losses: arguments.accept_losses,
         select: arguments.select.clone(),
         exclude: arguments.exclude.clone(),
+        ..RunOptions::default()
     }
 }

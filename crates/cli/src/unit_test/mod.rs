@@ -188,7 +188,7 @@ impl<'a> Runner<'a> {
                 raw,
                 schema: Arc::clone(schema),
                 compression: Compression::Auto,
-                reading: Reading { mode: ReadMode::FailFast, corrupt_record: None },
+                reading: Reading { mode: ReadMode::FailFast, ..Reading::default() },
                 reports: None,
                 objects,
             },

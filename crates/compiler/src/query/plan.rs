@@ -30,7 +30,7 @@ use datafusion::{
 };
 
 use super::{divide::Divisions, place::Source, resolve::Known, wording};
-use crate::{Diagnostic, TableName};
+use crate::{Diagnostic, TableName, scan_schema};
 
 /// How many times a query is planned again to find the place of an error that has none.
 const PROBES_MAX: usize = 300;
@@ -216,8 +216,8 @@ struct Context<'a> {
 impl ContextProvider for Context<'_> {
     fn get_table_source(&self, name: TableReference) -> Result<Arc<dyn TableSource>> {
         let table = name.schema().and_then(|zone| TableName::new(zone, name.table()));
-        match table.and_then(|table| self.tables.get(&table)) {
-            Some(schema) => Ok(Arc::new(LogicalTableSource::new(Arc::clone(schema)))),
+        match table.and_then(|table| Some(scan_schema(&table, self.tables.get(&table)?))) {
+            Some(schema) => Ok(Arc::new(LogicalTableSource::new(schema))),
             None => plan_err!("there is no table {name}"),
         }
     }

@@ -10,7 +10,10 @@ use datafusion::{
     sql::sqlparser::ast::{Expr, Ident},
 };
 
-use crate::sql_type::same_name;
+use crate::{
+    metadata::{METADATA_COLUMN, metadata_fields},
+    sql_type::same_name,
+};
 
 /// A column that a relation has.
 #[derive(Clone, Debug)]
@@ -19,6 +22,20 @@ pub(super) struct Column {
     pub(super) name: String,
     /// `None` if it is known to the planner only.
     pub(super) data_type: Option<DataType>,
+    /// Whether it is there only for who names it.
+    pub(super) is_hidden: bool,
+}
+
+impl Column {
+    pub(super) fn new(name: String, data_type: Option<DataType>) -> Self {
+        Self { name, data_type, is_hidden: false }
+    }
+
+    /// The column with a source's metadata.
+    pub(super) fn metadata() -> Self {
+        let data_type = Some(DataType::Struct(metadata_fields()));
+        Self { name: METADATA_COLUMN.to_owned(), data_type, is_hidden: true }
+    }
 }
 
 /// One table of a FROM.
@@ -147,7 +164,7 @@ impl Scope {
     /// What a name means that no known column has, if a relation of unknown columns may have it.
     pub(super) fn find_open(&self, name: &Ident) -> Option<Hit> {
         self.relations.iter().any(|relation| relation.columns.is_none()).then(|| Hit {
-            column: Column { name: name.value.clone(), data_type: None },
+            column: Column::new(name.value.clone(), None),
             expr: Expr::Identifier(quoted(&name.value, name)),
             origin: Origin::Open,
         })
@@ -167,16 +184,24 @@ impl Scope {
         Some(hits)
     }
 
-    /// All columns of one relation; `None` if they are not known.
+    /// All columns of one relation, but hidden ones; `None` if they are not known.
     pub(super) fn all_of(&self, index: usize, at: &Ident) -> Option<Vec<Hit>> {
         let relation = self.relations.get(index)?;
         let columns = relation.columns.as_ref()?.iter().enumerate();
-        Some(columns.map(|(position, column)| hit(relation, column, (index, position), at)).collect())
+        let shown = columns.filter(|(_, column)| !column.is_hidden);
+        Some(shown.map(|(position, column)| hit(relation, column, (index, position), at)).collect())
     }
 
-    /// Every name that could have been meant, for suggestions.
+    /// Every name that could have been meant, for suggestions; not those of hidden columns.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> + Clone {
-        self.relations.iter().flat_map(|relation| relation.columns.iter().flatten()).map(|column| column.name.as_str())
+        let columns = self.relations.iter().flat_map(|relation| relation.columns.iter().flatten());
+        columns.filter(|column| !column.is_hidden).map(|column| column.name.as_str())
+    }
+
+    /// Whether a relation has hidden columns.
+    pub(super) fn has_hidden(&self) -> bool {
+        let mut columns = self.relations.iter().flat_map(|relation| relation.columns.iter().flatten());
+        columns.any(|column| column.is_hidden)
     }
 
     /// Joins `right` to these relations on columns that have the same name on both sides.
@@ -241,7 +266,7 @@ fn hit(relation: &Relation, column: &Column, origin: (usize, usize), at: &Ident)
 }
 
 fn open_hit(relation: &Relation, name: &Ident) -> Hit {
-    let column = Column { name: name.value.clone(), data_type: None };
+    let column = Column::new(name.value.clone(), None);
     Hit { column, expr: relation.column_expr(&name.value, name), origin: Origin::Open }
 }
 

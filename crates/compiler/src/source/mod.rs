@@ -13,10 +13,11 @@ use self::{
 };
 use crate::{
     Column, Diagnostic, Source, TableName,
-    sql_type::{Names, quoted, same_name},
+    metadata::METADATA_COLUMN,
+    sql_type::{Names, quoted, same_name, text_type},
     table_schema,
     text::{FINDINGS_MAX, FileText, line_and_column},
-    tokens::{Cursor, comment_above, lex, text_range},
+    tokens::{Cursor, Ident, comment_above, lex, text_range},
 };
 
 mod ddl;
@@ -25,9 +26,6 @@ mod options;
 #[cfg(test)]
 mod tests;
 
-/// The struct column with a raw object's path, size and time that every source offers.
-const METADATA_COLUMN: &str = "_metadata";
-
 /// Compiles the declaration of one source; `None` if it has an error.
 pub(crate) fn compile_source(name: &TableName, file: FileText<'_>) -> (Option<Source>, Vec<Diagnostic>) {
     let tokens = match lex(file, text_range(file.text)) {
@@ -35,9 +33,10 @@ pub(crate) fn compile_source(name: &TableName, file: FileText<'_>) -> (Option<So
         Err(finding) => return (None, vec![finding]),
     };
     let mut cursor = Cursor::new(file, &tokens, file.text.len());
-    let (ddl, mut findings) = parse_ddl(&mut cursor, name);
+    let (mut ddl, mut findings) = parse_ddl(&mut cursor, name);
     let (mut options, option_findings) = check_options(file, &ddl.options);
     findings.extend(option_findings);
+    findings.extend(find_rescued(file, &mut ddl, &mut options));
     findings.extend(check_columns(file, &ddl));
     findings.extend(find_corrupt_record(file, &ddl, &mut options));
     if let Some((location, span)) = &ddl.location
@@ -90,7 +89,7 @@ fn check_columns(file: FileText<'_>, ddl: &Ddl) -> Vec<Diagnostic> {
                 file.error("duplicate_column", column.span.clone(), format!("column `{name}` is declared twice"));
             let help = format!("`{}` in line {line} is the same column: names have no regard to case", first.name);
             findings.push(error.with_label("declared again").with_help(help));
-        } else if same_name(name, METADATA_COLUMN) {
+        } else if same_name(name.split('.').next().unwrap_or(name), METADATA_COLUMN) {
             let message = format!("column `{name}` is reserved");
             let error = file.error("reserved_name", column.span.clone(), message);
             findings.push(error.with_help("every source offers _metadata with the path, size and time of its objects"));
@@ -125,6 +124,30 @@ fn find_corrupt_record(file: FileText<'_>, ddl: &Ddl, options: &mut Options) -> 
         }
         (None, None) => None,
     }
+}
+
+/// Finds the column for fields that are not declared or do not fit; it is the last one if it is not declared.
+fn find_rescued(file: FileText<'_>, ddl: &mut Ddl, options: &mut Options) -> Option<Diagnostic> {
+    let (name, span) = options.rescued_column.clone()?;
+    if same_name(&name, &options.corrupt_record_column.0) {
+        let message = format!("column `{name}` cannot hold both whole records and single fields");
+        let error = file.error("option_value", span, message);
+        return Some(error.with_help("give columnNameOfCorruptRecord and rescuedDataColumn different columns"));
+    }
+    let found = ddl.columns.iter().find(|(column, _)| same_name(&column.name, &name));
+    match found {
+        Some((column, column_type)) if column_type.data_type != DataType::Utf8 => {
+            let message =
+                format!("column `{}` holds the text of fields and has the type {}", column.name, column_type.canonical);
+            return Some(file.error("column_type", column.span.clone(), message).with_help("declare it as VARCHAR"));
+        }
+        Some((column, _)) => options.options.rescued = Some(column.name.clone()),
+        None => {
+            options.options.rescued = Some(name.clone());
+            ddl.columns.push((Ident { name, span }, text_type()));
+        }
+    }
+    None
 }
 
 fn canonical(name: &TableName, columns: &[Column], location: &str, options: &Options) -> String {

@@ -1,11 +1,11 @@
-//! The options of a source: their names, their values, and which of them are built.
+//! The options of a source: their names and their values.
 //!
-//! Invariant: an option has its effect, or is at its default, or is refused; none is ignored.
+//! Invariant: an option has its effect, or is refused; none is ignored.
 
 use std::ops::Range;
 
 use crate::{
-    Diagnostic, JsonMode, OnDelete, SourceCompression, SourceOptions,
+    Diagnostic, JsonMode, OnDelete, SourceCompression, SourceMultiLine, SourceOptions,
     sql_type::same_name,
     suggest::did_you_mean,
     text::{FINDINGS_MAX, FileText},
@@ -40,8 +40,6 @@ pub(super) struct RawOption {
 /// What an option's value is worth.
 enum Verdict {
     Built,
-    /// It is well-formed and known, and what it asks for is not built.
-    NotBuilt,
     /// What it should be.
     Malformed(&'static str),
 }
@@ -52,7 +50,8 @@ pub(super) struct Options {
     pub(super) options: SourceOptions,
     /// Column that holds records that do not fit, if it is declared, and where the options name it.
     pub(super) corrupt_record_column: (String, Option<Range<usize>>),
-    multi_line: &'static str,
+    /// Column that holds fields that are not declared or do not fit, and where the options name it.
+    pub(super) rescued_column: Option<(String, Range<usize>)>,
 }
 
 /// Checks the options and fills in the defaults.
@@ -63,12 +62,14 @@ pub(super) fn check_options(file: FileText<'_>, written: &[RawOption]) -> (Optio
             compression: SourceCompression::Auto,
             allow_empty: false,
             corrupt_record: None,
+            rescued: None,
+            multi_line: SourceMultiLine::Auto,
             max_rejects: None,
             max_reject_ratio: MAX_REJECT_RATIO,
             on_delete: OnDelete::Keep,
         },
         corrupt_record_column: (CORRUPT_RECORD_COLUMN.to_owned(), None),
-        multi_line: "auto",
+        rescued_column: None,
     };
     let mut findings = Vec::new();
     let mut seen = Vec::new();
@@ -88,11 +89,6 @@ pub(super) fn check_options(file: FileText<'_>, written: &[RawOption]) -> (Optio
         seen.push(name);
         match check_option(&mut checked, name, option) {
             Verdict::Built => {}
-            Verdict::NotBuilt => {
-                let span = option.key_span.start..option.value_span.end;
-                let message = format!("option `{name}` with the value '{}' is not supported yet", option.value);
-                findings.push(file.error("unsupported", span, message).with_help("leave the option out"));
-            }
             Verdict::Malformed(expected) => {
                 let message = format!("'{}' is no value for option `{name}`", option.value);
                 let error = file.error("option_value", option.value_span.clone(), message);
@@ -115,7 +111,7 @@ fn check_option(checked: &mut Options, name: &str, option: &RawOption) -> Verdic
         ("columnNameOfCorruptRecord", _) => {
             checked.corrupt_record_column = (value.to_owned(), Some(option.value_span.clone()));
         }
-        ("rescuedDataColumn", _) => return Verdict::NotBuilt,
+        ("rescuedDataColumn", _) => checked.rescued_column = Some((value.to_owned(), option.value_span.clone())),
         ("max_rejects", count) => {
             checked.options.max_rejects = count.parse().ok();
             if checked.options.max_rejects.is_none() || !count.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -131,9 +127,9 @@ fn check_option(checked: &mut Options, name: &str, option: &RawOption) -> Verdic
                 _ => Verdict::Malformed("a ratio from 0 to 1, such as 0.01"),
             };
         }
-        ("multiLine", "auto") => {}
-        ("multiLine", "false") => checked.multi_line = "false",
-        ("multiLine", "true") => return Verdict::NotBuilt,
+        ("multiLine", "auto") => checked.options.multi_line = SourceMultiLine::Auto,
+        ("multiLine", "true") => checked.options.multi_line = SourceMultiLine::True,
+        ("multiLine", "false") => checked.options.multi_line = SourceMultiLine::False,
         ("multiLine", _) => return Verdict::Malformed("auto, true or false"),
         ("compression", "auto") => checked.options.compression = SourceCompression::Auto,
         ("compression", "none") => checked.options.compression = SourceCompression::None,
@@ -185,13 +181,19 @@ impl Options {
             OnDelete::Remove => "REMOVE",
             OnDelete::Fail => "FAIL",
         };
-        let multi_line = self.multi_line;
-        let corrupt =
-            self.options.corrupt_record.as_ref().map_or_else(String::new, |column| {
-                format!("columnNameOfCorruptRecord '{}', ", column.replace('\'', "''"))
-            });
+        let multi_line = match self.options.multi_line {
+            SourceMultiLine::Auto => "auto",
+            SourceMultiLine::True => "true",
+            SourceMultiLine::False => "false",
+        };
+        let named = |option: &str, column: &Option<String>| {
+            let column = column.as_ref().map(|column| column.replace('\'', "''"));
+            column.map_or_else(String::new, |column| format!("{option} '{column}', "))
+        };
+        let corrupt = named("columnNameOfCorruptRecord", &self.options.corrupt_record);
+        let rescued = named("rescuedDataColumn", &self.options.rescued);
         format!(
-            "{corrupt}compression '{compression}', mode '{mode}', multiLine '{multi_line}', on_delete '{on_delete}'"
+            "{corrupt}{rescued}compression '{compression}', mode '{mode}', multiLine '{multi_line}', on_delete '{on_delete}'"
         )
     }
 }

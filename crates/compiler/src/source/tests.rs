@@ -4,7 +4,7 @@ use datafusion::arrow::datatypes::DataType;
 
 use super::compile_source;
 use crate::{
-    JsonMode, Source, TableName,
+    JsonMode, Source, SourceMultiLine, TableName,
     testing::{folder, render},
     text::FileText,
 };
@@ -103,6 +103,35 @@ fn the_column_for_records_that_do_not_fit_is_a_declared_one() {
     let named = declared("a INT, bad VARCHAR, _corrupt_record VARCHAR", "columnNameOfCorruptRecord 'BAD'");
     assert_eq!(named.options.corrupt_record.as_deref(), Some("bad"));
     assert!(named.canonical.contains("columnNameOfCorruptRecord 'bad'"));
+}
+
+#[test]
+fn the_column_for_rescued_fields_is_declared_or_the_last_one() {
+    let source = valid(&options("rescuedDataColumn '_rescued'"));
+    assert_eq!(source.options.rescued.as_deref(), Some("_rescued"));
+    let last = source.columns.last().unwrap();
+    assert_eq!((last.name.as_str(), last.sql_type.as_str()), ("_rescued", "VARCHAR"));
+    assert!(source.canonical.contains("rescuedDataColumn '_rescued'"));
+    let ddl = |column: &str| {
+        format!(
+            "CREATE EXTERNAL TABLE raw.events (a INT, {column}) STORED AS JSON LOCATION 'x' \
+             OPTIONS (rescuedDataColumn 'REST', columnNameOfCorruptRecord 'bad')"
+        )
+    };
+    let declared = valid(&ddl("Rest VARCHAR, bad VARCHAR"));
+    assert_eq!((declared.options.rescued.as_deref(), declared.columns.len()), (Some("Rest"), 3));
+    assert!(compile(&ddl("Rest INT, bad VARCHAR")).1.contains("column_type"));
+    let same = options("rescuedDataColumn '_corrupt_record'");
+    assert!(compile(&same).1.contains("option_value"));
+}
+
+#[test]
+fn multi_line_changes_the_canonical_text() {
+    let multi_line = |value: &str| valid(&options(&format!("multiLine '{value}'")));
+    assert_eq!(multi_line("TRUE").options.multi_line, SourceMultiLine::True);
+    assert_eq!(multi_line("false").options.multi_line, SourceMultiLine::False);
+    assert_eq!(multi_line("auto").canonical, valid(&options("")).canonical);
+    assert_ne!(multi_line("true").canonical, multi_line("false").canonical);
 }
 
 #[test]
@@ -284,7 +313,7 @@ fn options_are_built_or_refused() {
     insta::assert_snapshot!(report(
         &[
             "max_rejects 'many', max_reject_ratio '-0.5', multiLine true, compression 'bz2'",
-            "on_delete 'REMOVE', rescuedDataColumn '_rescued', columnNameOfCorruptRecord 'bad'",
+            "on_delete 'REMOVE', rescuedDataColumn '_corrupt_record', columnNameOfCorruptRecord 'bad'",
             "mode 'STRICT', max_rejects '-1', max_reject_ratio '2', multiLine 'yes', compression gzip, on_delete x, allow_empty 1",
             "multline 'true', dateFormat 'x', 'a.b' 'c', a.b 'c', mode 'FAILFAST', Mode 'FAILFAST'",
             "mode, allow_empty 'true'",

@@ -144,6 +144,7 @@ impl Unpacker {
         if self.text_bytes > self.text_bytes_max {
             let message = format!("a compressed object has more than {} bytes of text", self.text_bytes_max);
             return Err(Error::new(ErrorKind::Corrupt, message)
+                .with(UNREADABLE, "its size")
                 .with_hint("if it is what it should be, unpack it, or write it as several objects"));
         }
         Ok(())
@@ -215,10 +216,25 @@ fn broken(codec: Codec, error: io::Error) -> Error {
         Codec::Zstd => "zstd",
     };
     Error::new(ErrorKind::Corrupt, format!("a raw object is not complete {name}: it is cut, damaged, or something else"))
+        .with(UNREADABLE, name)
         .with_hint(
             "mend the object, or leave it out with a glob in the source's location; if its suffix is wrong, set the source's option compression",
         )
         .with_source(error)
+}
+
+/// The context of an error that is about a raw object as a whole. Of an error that several tasks hold, only a copy comes
+/// out of a plan: its context is the same, its source is not.
+const UNREADABLE: &str = "unreadable";
+
+/// The key of the raw object whose bytes are no text, if that is why a scan has failed, relative to the raw prefix.
+///
+/// The other objects of the scan may be read without it.
+#[must_use]
+pub fn broken_object(error: &Error) -> Option<&str> {
+    let value = |key| error.context().iter().find(|(name, _)| *name == key).map(|(_, value)| value.as_str());
+    value(UNREADABLE)?;
+    value("object")
 }
 
 #[cfg(test)]

@@ -1,15 +1,17 @@
-//! Reads raw JSON lines: the narrow seam between a table scan and whatever decodes the bytes.
+//! Reads raw JSON: the narrow seam between a table scan and whatever decodes the bytes.
 //!
 //! Data flow: [`JsonSource`] inside DataFusion's `FileScanConfig` (so that a fleet slices it per task) -> one
 //! [`stream::read_objects`] per partition, over all objects and byte ranges of that partition -> record batches.
 //!
-//! Invariant: every line of every object is read by exactly one partition, and is exactly one of row, reject, left out by
-//! the source's mode, or blank. In the mode FAILFAST the first that is no row fails the scan with its object, line and
+//! Invariant: every record of every object is read by exactly one partition, and is exactly one of row, reject, or left out
+//! by the source's mode; blank lines are counted apart. In the mode FAILFAST the first that is no row fails the scan with its object, line and
 //! offset.
 
 mod compression;
 mod fault;
 mod form;
+mod layout;
+mod metadata;
 mod object;
 mod packed;
 mod report;
@@ -24,6 +26,7 @@ use std::{
 };
 
 use datafusion::{
+    arrow::array::RecordBatch,
     common::{Result, exec_datafusion_err, internal_err, tree_node::TreeNodeRecursion},
     datasource::{
         listing::PartitionedFile,
@@ -34,15 +37,18 @@ use datafusion::{
     physical_expr::{PhysicalExpr, projection::ProjectionExprs},
     physical_plan::{
         apply_expression_roots,
-        metrics::{ExecutionPlanMetricsSet, MetricBuilder},
+        metrics::{Count, ExecutionPlanMetricsSet, MetricBuilder},
     },
 };
-use futures::{FutureExt, StreamExt};
+use futures::{FutureExt, Stream, StreamExt};
 use lakewright_lake::Prefix;
 use object_store::ObjectStore;
 
-pub use compression::Compression;
+pub use compression::{Compression, broken_object};
 pub use form::{ReadMode, Reading};
+pub use layout::MultiLine;
+pub(crate) use metadata::needs_lines;
+pub use metadata::source_schema;
 pub use report::ScanReports;
 
 use self::{
@@ -50,10 +56,30 @@ use self::{
     stream::{ReadOptions, read_objects},
 };
 
+/// Rows of a batch of texts.
+const TEXTS_BATCH_ROWS: usize = 1024;
 /// The metric that counts bytes taken from the store.
 pub(crate) const BYTES_READ_METRIC: &str = "bytes_scanned";
 
-/// A file source for JSON lines, one record a line, with declared columns.
+/// The texts of the records in `files` as batches of one column, in order.
+pub(crate) fn read_texts(
+    raw: &Prefix,
+    files: Vec<PartitionedFile>,
+    reports: ScanReports,
+) -> impl Stream<Item = Result<RecordBatch>> + Send + use<> {
+    let options = ReadOptions {
+        store: Arc::clone(raw.store()),
+        raw: raw.clone(),
+        compression: Compression::Auto,
+        form: Form::of_texts(),
+        reports: Some(reports),
+        batch_rows: TEXTS_BATCH_ROWS,
+        bytes_read: Count::new(),
+    };
+    read_objects(options, files)
+}
+
+/// A file source for JSON, with the declared columns and the hidden ones behind them.
 #[derive(Clone)]
 pub(crate) struct JsonSource {
     /// What keys in messages are relative to.
@@ -68,7 +94,7 @@ pub(crate) struct JsonSource {
 }
 
 impl JsonSource {
-    /// A source of all the declared columns.
+    /// A source of all its columns.
     pub(crate) fn new(raw: Prefix, compression: Compression, reading: Reading, table_schema: TableSchema) -> Self {
         let projection = SplitProjection::unprojected(&table_schema);
         let metrics = ExecutionPlanMetricsSet::new();

@@ -7,13 +7,13 @@ use std::{io, ops::Range, sync::Arc};
 use bytes::{Buf, Bytes};
 use datafusion::{
     arrow::array::RecordBatch,
-    common::{DataFusionError, Result as PlanResult},
+    common::{DataFusionError, Result as PlanResult, runtime::SpawnedTask},
     datasource::listing::PartitionedFile,
     physical_plan::metrics::Count,
 };
 use futures::{Stream, StreamExt, stream, stream::BoxStream};
 use lakewright_error::{Error, ErrorKind, Result, ResultExt};
-use lakewright_json::{Decoder, Stop};
+use lakewright_json::{Decoder, Layout, Stop};
 use lakewright_lake::{Prefix, state::RangeReport};
 use object_store::{ObjectMeta, ObjectStore, path::Path};
 
@@ -21,6 +21,8 @@ use super::{
     compression::Compression,
     fault::bad_record,
     form::{Form, ReadMode},
+    layout::{MultiLine, Opening, is_read_by_ranges},
+    metadata::{ObjectFacts, Origins},
     object::{Chunk, LineReader, read_whole},
     packed::PackedReader,
     report::{OpenRange, ScanReports},
@@ -29,8 +31,9 @@ use crate::fault::into_datafusion;
 
 /// Objects up to this size are fetched whole, ahead of the decoder.
 const SMALL_OBJECT_BYTES: u64 = 256 << 10;
-/// Small objects in flight per partition: a bound on memory, and enough to hide a remote store's latency.
-const PREFETCH_OBJECTS: usize = 16;
+/// Small objects of a remote store that a partition asks for ahead of the decoder. The store's own limit says how many of
+/// these are in flight; this is a bound on memory, and so many that one partition alone reaches the limit.
+const PREFETCH_OBJECTS: usize = 64;
 /// Objects of a local disk that are handed over together, at most; fewer if they have [`LOCAL_BATCH_BYTES`].
 const LOCAL_BATCH_OBJECTS: usize = 64;
 const LOCAL_BATCH_BYTES: usize = 1 << 20;
@@ -91,6 +94,19 @@ pub(super) struct Piece {
     stored: Range<u64>,
 }
 
+impl Piece {
+    /// Whether other tasks have other ranges of the object.
+    fn is_cut(&self) -> bool {
+        self.stored != (0..self.meta.size)
+    }
+
+    /// Makes it the whole object.
+    fn widen(&mut self) {
+        self.stored = 0..self.meta.size;
+        self.range = self.stored.clone();
+    }
+}
+
 /// The rows of `files`, in order.
 pub(super) fn read_objects(
     options: ReadOptions,
@@ -116,6 +132,10 @@ struct Reader {
     current: Option<Current>,
     /// Accounts of ranges whose last rows are in the decoder.
     ended: Vec<RangeReport>,
+    /// Where the decoder's rows come from, as far as their objects have ended.
+    origins: Origins,
+    /// Whether somebody asks for that.
+    tells_origins: bool,
 }
 
 /// A piece whose bytes are there, or are to be read as they are needed.
@@ -130,9 +150,38 @@ struct Current {
     reader: Option<ObjectReader>,
     /// Text that the decoder has not taken.
     chunk: Bytes,
-    /// Whether the decoder knows where it is.
-    begun: bool,
+    opening: Open,
     account: OpenRange,
+    /// What is told of the object to each of its rows, if somebody asks.
+    facts: Option<Arc<ObjectFacts>>,
+}
+
+/// Whether the decoder knows where it is in an object.
+enum Open {
+    /// Lines are, from the first chunk on.
+    Lines,
+    /// The text's beginning tells.
+    Undecided(Opening),
+    Begun,
+}
+
+impl Current {
+    /// Takes a chunk of the object, once it is known how its records lie in it.
+    fn take(&mut self, decoder: &mut Decoder, chunk: Chunk) {
+        match &mut self.opening {
+            Open::Lines => {
+                decoder.begin(chunk.offset);
+                (self.opening, self.chunk) = (Open::Begun, chunk.bytes);
+            }
+            Open::Undecided(opening) => {
+                if let Some((layout, text)) = opening.add(chunk.bytes) {
+                    decoder.begin_whole(layout);
+                    (self.opening, self.chunk) = (Open::Begun, text);
+                }
+            }
+            Open::Begun => self.chunk = chunk.bytes,
+        }
+    }
 }
 
 impl Reader {
@@ -145,7 +194,8 @@ impl Reader {
         } else {
             fetch_remote(&options, files)
         };
-        Ok(Self { options, decoder, fetched, current: None, ended: Vec::new() })
+        let (current, ended, origins) = (None, Vec::new(), Origins::default());
+        Ok(Self { tells_origins: options.form.has_hidden(), options, decoder, fetched, current, ended, origins })
     }
 
     async fn next_batch(&mut self) -> PlanResult<Option<RecordBatch>> {
@@ -164,32 +214,60 @@ impl Reader {
     }
 
     fn take_batch(&mut self) -> PlanResult<Option<RecordBatch>> {
+        self.note_origin();
         let batch = self.decoder.take_batch()?;
+        let mut origins = std::mem::take(&mut self.origins);
+        origins.lines = self.decoder.take_lines();
         let ended = std::mem::take(&mut self.ended);
         if let Some(reports) = &self.options.reports {
             reports.add(ended).map_err(into_datafusion)?;
         }
-        batch.map(|batch| self.options.form.arrange(batch)).transpose().map_err(DataFusionError::from)
+        batch.map(|batch| self.options.form.arrange(batch, &origins)).transpose().map_err(DataFusionError::from)
+    }
+
+    /// Notes where the decoder's newest rows come from.
+    fn note_origin(&mut self) {
+        if let Some(facts) = self.current.as_ref().and_then(|current| current.facts.as_ref()) {
+            self.origins.add(self.decoder.rows(), facts);
+        }
     }
 
     /// Goes to the next object; false when there is none.
     async fn next_object(&mut self) -> Result<bool> {
         let Some(fetched) = self.fetched.next().await.transpose()? else { return Ok(false) };
-        let Fetched { piece, whole } = fetched;
+        let Fetched { mut piece, whole } = fetched;
+        let key = self.options.key(&piece.meta.location);
         self.options.bytes_read.add(whole.as_ref().map_or(0, Bytes::len));
         let packed = self.options.compression.is_packed(piece.meta.location.as_ref());
-        let (reader, chunk) = match whole {
+        let multi_line = self.options.form.multi_line;
+        if !packed && piece.is_cut() {
+            let store = self.options.store.as_ref();
+            if !is_read_by_ranges(store, &piece.meta, multi_line).await.context("object", || &key)? {
+                if piece.range.start > 0 {
+                    // Who has the beginning reads all of the object, and reports it.
+                    return Ok(true);
+                }
+                piece.widen();
+            }
+        }
+        let (reader, chunk, opening) = match whole {
             Some(bytes) if !packed => {
-                self.decoder.begin(0);
-                (None, bytes)
+                self.decoder.begin_whole(multi_line.layout(&bytes, true).unwrap_or(Layout::Lines));
+                (None, bytes, Open::Begun)
             }
             whole => {
-                let reader = self.options.open(&piece.meta, piece.range.clone(), whole);
-                (Some(reader.context("object", || self.options.key(&piece.meta.location))?), Bytes::new())
+                let reader = self.options.open(&piece.meta, piece.range.clone(), whole).context("object", || &key)?;
+                let are_lines = multi_line == MultiLine::False || (!packed && piece.is_cut());
+                let opening = if are_lines { Open::Lines } else { Open::Undecided(Opening::new(multi_line)) };
+                (Some(reader), Bytes::new(), opening)
             }
         };
-        let account = OpenRange::new(self.options.key(&piece.meta.location), piece.stored.clone());
-        self.current = Some(Current { piece, begun: reader.is_none(), reader, chunk, account });
+        let facts = self.tells_origins.then(|| {
+            let modified_us = piece.meta.last_modified.timestamp_micros();
+            Arc::new(ObjectFacts { key: key.clone(), size_bytes: piece.meta.size, modified_us })
+        });
+        let account = OpenRange::new(key, piece.stored.clone());
+        self.current = Some(Current { piece, reader, chunk, opening, account, facts });
         Ok(true)
     }
 
@@ -200,19 +278,23 @@ impl Reader {
             let chunk = reader.next_chunk(self.options.store.as_ref()).await;
             if let Some(chunk) = chunk.context("object", || self.options.key(&current.piece.meta.location))? {
                 self.options.bytes_read.add(chunk.fetched_bytes);
-                if !current.begun {
-                    current.begun = true;
-                    self.decoder.begin(chunk.offset);
-                }
-                current.chunk = chunk.bytes;
+                current.take(&mut self.decoder, chunk);
                 return Ok(());
             }
         }
-        if current.begun {
+        if let Open::Undecided(opening) = &mut current.opening
+            && let Some((layout, text)) = opening.end()
+        {
+            self.decoder.begin_whole(layout);
+            (current.opening, current.chunk) = (Open::Begun, text);
+            return Ok(());
+        }
+        if matches!(current.opening, Open::Begun) {
             // The last line may lack its newline; nothing of it may reach the next object.
             self.decoder.end();
         }
         self.take_faults().await?;
+        self.note_origin();
         let report = self.decoder.take_report();
         let ended = self.current.take().map(|current| current.account.close(&self.options.form, report));
         self.ended.extend(ended.filter(|_| self.options.reports.is_some()));
@@ -250,7 +332,16 @@ impl Reader {
 /// Fetches objects with several requests in flight.
 fn fetch_remote(options: &ReadOptions, files: Vec<PartitionedFile>) -> BoxStream<'static, Result<Fetched>> {
     let options = options.clone();
-    stream::iter(files).map(move |file| fetch(options.clone(), file)).buffered(PREFETCH_OBJECTS).boxed()
+    let fetch_apart = move |file| {
+        // A task of its own goes on while this one decodes; it ends when nobody waits for it.
+        let fetched = SpawnedTask::spawn(fetch(options.clone(), file));
+        async move {
+            fetched.await.unwrap_or_else(|source| {
+                Err(Error::new(ErrorKind::Internal, "fetching a raw object broke off").with_source(source))
+            })
+        }
+    };
+    stream::iter(files).map(fetch_apart).buffered(PREFETCH_OBJECTS).boxed()
 }
 
 /// Fetches objects of a local disk on a thread of their own.

@@ -6,6 +6,7 @@
 //! Invariant: a query reads exactly what was registered. Nothing is listed, and no object is asked for that is not named.
 
 mod parquet;
+mod profile;
 mod prune;
 mod raw;
 mod table;
@@ -21,6 +22,7 @@ use datafusion::{
 use lakewright_error::Result;
 use lakewright_lake::{DataFile, Prefix, RawObject};
 
+pub use self::profile::profile_objects;
 use self::{raw::RawTable, table::FileTable};
 use crate::{
     fault,

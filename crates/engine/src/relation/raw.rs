@@ -20,13 +20,13 @@ use datafusion::{
     physical_plan::ExecutionPlan,
 };
 use lakewright_error::{Error, ErrorKind, Result};
-use lakewright_lake::Prefix;
+use lakewright_lake::{Prefix, RawObject};
 use object_store::ObjectMeta;
 
 use super::RawScan;
 use crate::{
     fault,
-    json::{self, Compression, Reading, ScanReports},
+    json::{self, Compression, MultiLine, Reading, ScanReports},
 };
 
 /// What opening an object costs, told in bytes decoded in that time.
@@ -41,6 +41,7 @@ const PARTITION_COST_MIN_BYTES: u64 = 1 << 20;
 pub(super) struct RawTable {
     url: ObjectStoreUrl,
     raw: Prefix,
+    /// With the hidden columns.
     schema: SchemaRef,
     compression: Compression,
     reading: Reading,
@@ -50,31 +51,38 @@ pub(super) struct RawTable {
 
 impl RawTable {
     pub(super) fn new(scan: RawScan) -> Result<Self> {
-        if let Some(object) = scan.objects.iter().find(|object| scan.compression.is_unreadable(&object.key)) {
-            return Err(Error::new(ErrorKind::Unsupported, "raw objects of this compression are not supported")
-                .with("object", &object.key)
-                .with_hint("compress it as gzip or zstd, or leave it out with a glob in the source's location"));
-        }
-        let objects = scan.objects.iter().map(|object| {
-            let modified = DateTime::from_timestamp_micros(object.modified_us);
-            Ok(ObjectMeta {
-                location: scan.raw.path(&object.key)?,
-                last_modified: modified.unwrap_or_default(),
-                size: object.size_bytes,
-                e_tag: object.etag.clone(),
-                version: None,
-            })
-        });
         Ok(Self {
-            objects: objects.collect::<Result<_>>()?,
+            objects: object_metas(&scan.raw, &scan.objects, scan.compression)?,
             url: ObjectStoreUrl::parse(scan.raw.store_url()).map_err(fault::from_datafusion)?,
             raw: scan.raw,
-            schema: scan.schema,
+            schema: json::source_schema(&scan.schema),
             compression: scan.compression,
             reading: scan.reading,
             reports: scan.reports,
         })
     }
+}
+
+/// The objects as the store knows them.
+///
+/// # Errors
+/// - [`ErrorKind::Unsupported`]: the suffix of an object names a compression that is not undone.
+pub(super) fn object_metas(raw: &Prefix, objects: &[RawObject], compression: Compression) -> Result<Vec<ObjectMeta>> {
+    if let Some(object) = objects.iter().find(|object| compression.is_unreadable(&object.key)) {
+        return Err(Error::new(ErrorKind::Unsupported, "raw objects of this compression are not supported")
+            .with("object", &object.key)
+            .with_hint("compress it as gzip or zstd, or leave it out with a glob in the source's location"));
+    }
+    let meta = |object: &RawObject| {
+        Ok(ObjectMeta {
+            location: raw.path(&object.key)?,
+            last_modified: DateTime::from_timestamp_micros(object.modified_us).unwrap_or_default(),
+            size: object.size_bytes,
+            e_tag: object.etag.clone(),
+            version: None,
+        })
+    };
+    objects.iter().map(meta).collect()
 }
 
 #[async_trait]
@@ -97,8 +105,11 @@ impl TableProvider for RawTable {
         let schema = TableSchema::from(&self.schema);
         let source = json::JsonSource::new(self.raw.clone(), self.compression, self.reading.clone(), schema)
             .with_reports(self.reports.clone());
-        let groups =
-            cut_into_groups(&self.objects, self.compression, state.config_options().execution.target_partitions);
+        // A text that is one value has no ranges, and a range knows no line number.
+        let may_cut = self.reading.multi_line != MultiLine::True && !json::needs_lines(&self.schema, projection);
+        let is_whole = |object: &ObjectMeta| !may_cut || self.compression.is_packed(object.location.as_ref());
+        let partitions = state.config_options().execution.target_partitions;
+        let groups = cut_into_groups(&self.objects, self.compression, &is_whole, partitions);
         let size_bytes: u64 = self.objects.iter().map(|object| object.size).sum();
         let statistics = Statistics::new_unknown(&self.schema)
             .with_total_byte_size(Precision::Inexact(usize::try_from(size_bytes).unwrap_or(usize::MAX)));
@@ -112,8 +123,13 @@ impl TableProvider for RawTable {
 }
 
 /// Cuts the objects, in their order, into at most `partitions` groups of about the same cost. A boundary inside a large
-/// object becomes a pair of byte ranges; a small or a compressed object is never cut.
-fn cut_into_groups(objects: &[ObjectMeta], compression: Compression, partitions: usize) -> Vec<FileGroup> {
+/// object becomes a pair of byte ranges; a small object is never cut, nor one that `is_whole`.
+pub(super) fn cut_into_groups(
+    objects: &[ObjectMeta],
+    compression: Compression,
+    is_whole: &dyn Fn(&ObjectMeta) -> bool,
+    partitions: usize,
+) -> Vec<FileGroup> {
     let is_packed = |object: &ObjectMeta| compression.is_packed(object.location.as_ref());
     let text_size = |object: &ObjectMeta| object.size * if is_packed(object) { TEXT_RATIO } else { 1 };
     let cost = |object: &ObjectMeta| text_size(object) + OPEN_COST_BYTES;
@@ -125,7 +141,7 @@ fn cut_into_groups(objects: &[ObjectMeta], compression: Compression, partitions:
     let mut groups = vec![Vec::new()];
     let mut room = share;
     for object in objects {
-        if is_packed(object) {
+        if is_whole(object) {
             if room < cost(object) / 2 && groups.len() < count {
                 groups.push(Vec::new());
                 room = share;
@@ -181,6 +197,11 @@ mod tests {
         ObjectMeta { location: Path::from(key), last_modified: DateTime::default(), size, e_tag: None, version: None }
     }
 
+    fn cut_into_groups(objects: &[ObjectMeta], compression: Compression, partitions: usize) -> Vec<FileGroup> {
+        let is_whole = |object: &ObjectMeta| compression.is_packed(object.location.as_ref());
+        super::cut_into_groups(objects, compression, &is_whole, partitions)
+    }
+
     /// Every byte of every object lies in exactly one range, and groups are of about the same size.
     fn check(objects: &[ObjectMeta], partitions: usize) -> Vec<u64> {
         let groups = cut_into_groups(objects, Compression::Auto, partitions);
@@ -231,6 +252,14 @@ mod tests {
         assert!(ranges.iter().flat_map(|group| group.iter()).all(|file| file.range.is_none()));
         let plain = cut_into_groups(&objects[..1], Compression::None, 4);
         assert_eq!(plain.len(), 4, "the option says that it is plain text");
+    }
+
+    #[test]
+    fn what_must_be_read_whole_is_never_cut() {
+        let objects: Vec<_> = (0..3).map(|index| object(&format!("{index}.json"), 90 << 20)).collect();
+        let groups = super::cut_into_groups(&objects, Compression::Auto, &|_| true, 16);
+        assert_eq!(groups.len(), 3);
+        assert!(groups.iter().flat_map(|group| group.iter()).all(|file| file.range.is_none()));
     }
 
     #[test]

@@ -30,7 +30,7 @@ use tempfile::TempDir;
 
 /// The first record that does not fit fails the scan.
 pub(crate) fn fail_fast() -> Reading {
-    Reading { mode: ReadMode::FailFast, corrupt_record: None }
+    Reading { mode: ReadMode::FailFast, ..Reading::default() }
 }
 
 /// An engine over a temporary directory.

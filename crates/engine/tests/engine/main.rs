@@ -6,6 +6,7 @@
 mod compressed;
 mod failing_store;
 mod fixture;
+mod layouts;
 mod modes;
 mod oracle;
 mod read;

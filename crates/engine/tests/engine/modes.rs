@@ -37,7 +37,7 @@ async fn read(
 }
 
 fn mode(mode: ReadMode) -> Reading {
-    Reading { mode, corrupt_record: None }
+    Reading { mode, ..Reading::default() }
 }
 
 fn total(reports: &[RangeReport]) -> Tally {
@@ -133,7 +133,7 @@ async fn dropmalformed_leaves_out_the_same_records_whatever_columns_are_read() {
 async fn a_declared_column_takes_the_text_of_records_that_do_not_fit() {
     let fixture = Fixture::new(1);
     let columns = schema(&[("id", DataType::Int64), ("bad", DataType::Utf8), ("name", DataType::Utf8)]);
-    let reading = Reading { mode: ReadMode::Permissive, corrupt_record: Some("bad".to_owned()) };
+    let reading = Reading { corrupt_record: Some("bad".to_owned()), ..Reading::default() };
     let text = "{\"id\":1,\"name\":\"a\",\"bad\":\"own\"}\n{\"id\":\"x\",\"name\":\"b\"}\nno json\n";
     let sql = "SELECT id, name, bad FROM raw.events ORDER BY bad, id";
     let (rows, reports) = read(&fixture, &columns, text, reading.clone(), sql).await.unwrap();

@@ -2,8 +2,8 @@
 
 use arrow::datatypes::DataType;
 
-use crate::fixture::{decode, decode_chunks, decode_whole, list, map, schema, strict, told};
-use lakewright_json::{Limits, Options};
+use crate::fixture::{decode, decode_chunks, decode_layout, decode_whole, list, map, schema, strict, told};
+use lakewright_json::{Decoder, Layout, Limits, Options};
 
 fn columns() -> arrow::datatypes::SchemaRef {
     schema(&[
@@ -172,6 +172,88 @@ fn a_value_over_many_lines_is_an_object_or_an_array_of_them() {
     assert_eq!(decoded.texts("id"), told(&["1", "3"]));
     assert_eq!(decoded.codes(), ["not_an_object", "does_not_fit"]);
     assert_eq!(decoded.faults[1].text, b"{\"id\": \"x\"}");
-    let decoded = decode_whole(&columns(), strict(), "[{\"id\": 1}, {\"id\": 2]");
-    assert_eq!((decoded.codes(), decoded.batch.num_rows()), (vec!["malformed"], 0));
+    let lines = decoded.faults.iter().map(|fault| (fault.line, fault.record_start));
+    assert_eq!(lines.collect::<Vec<_>>(), [(3, 15), (3, 19)]);
+    for text in ["{\"id\": 1} {\"id\": 2}", "{\"id\": 1}\n{\"id\": 2}\n", "{\"id\": 1,\n}"] {
+        let decoded = decode_whole(&columns(), strict(), text);
+        assert_eq!((decoded.codes(), decoded.batch.num_rows()), (vec!["malformed"], 0), "{text}");
+    }
+}
+
+/// An array, the ids that are rows, and the lines and texts of its faults.
+type ArrayCase = (&'static str, &'static [&'static str], &'static [(u64, &'static str)]);
+
+const ARRAYS: &[ArrayCase] = &[
+    ("[]", &[], &[]),
+    (" [ ] \n", &[], &[]),
+    ("[{\"id\":1}]", &["1"], &[]),
+    ("[{\"id\":1},\n{\"id\":tru},\n{\"id\":3}]", &["1", "3"], &[(2, "{\"id\":tru}")]),
+    ("[{\"id\":1}\n, {\"id\":2,\"name\":\"]}\\\"\"}]", &["1", "2"], &[]),
+    ("[{\"id\":1},\n{\"id\":2", &["1"], &[(2, "{\"id\":2")]),
+    ("[{\"id\":1},\n{\"id\":2]", &["1"], &[(2, "{\"id\":2]"), (2, "")]),
+    ("[{\"id\":1}", &["1"], &[(1, "")]),
+    ("[{\"id\":1},", &["1"], &[(1, "")]),
+    ("[{\"id\":1},\n]\n", &["1"], &[(2, "]\n")]),
+    ("[{\"id\":1}{\"id\":2}]", &["1"], &[(1, "{\"id\":2}]")]),
+    ("[{\"id\":1}]\n[{\"id\":2}]", &["1"], &[(2, "[{\"id\":2}]")]),
+    ("[{\"id\":{\"x\":1}}},{\"id\":2}]", &[], &[(1, "{\"id\":{\"x\":1}}"), (1, "},{\"id\":2}]")]),
+    ("[{\"id\":1},\"x},{\"id\":2}]", &["1"], &[(1, "\"x},{\""), (1, "id\":2}]")]),
+    ("[1", &[], &[(1, "1"), (1, "")]),
+    ("[1 2]", &[], &[(1, "1"), (1, "2]")]),
+];
+
+#[test]
+fn an_element_that_is_broken_leaves_its_neighbours_alone_however_the_array_is_cut() {
+    for (text, ids, faults) in ARRAYS {
+        for size in [1, 2, 3, 7, 1000] {
+            let chunks: Vec<&[u8]> = text.as_bytes().chunks(size).collect();
+            let decoded = decode_layout(&columns(), strict(), Layout::Array, &chunks);
+            assert_eq!(decoded.texts("id"), told(ids), "{text} by {size}");
+            let found = decoded.faults.iter().map(|fault| (fault.line, str::from_utf8(&fault.text).unwrap()));
+            assert_eq!(found.collect::<Vec<_>>(), *faults, "{text} by {size}");
+            assert_eq!(decoded.report.newlines, text.matches('\n').count() as u64, "{text} by {size}");
+            let records = decoded.report.rows + decoded.report.faults + decoded.report.blanks;
+            assert_eq!(records, (ids.len() + faults.len()) as u64, "{text} by {size}");
+        }
+    }
+}
+
+#[test]
+fn an_array_of_any_length_takes_the_memory_of_one_element() {
+    let limits = Limits { record_bytes_max: 100, ..Limits::default() };
+    let long = format!("{{\"id\":0,\"name\":\"{}\"}}", "x".repeat(1 << 20));
+    let text = format!("[{long},{}{{\"id\":2}}]", "{\"id\":1},".repeat(10_000));
+    let chunks: Vec<&[u8]> = text.as_bytes().chunks(1000).collect();
+    let options = Options { limits, batch_rows: 100, ..strict() };
+    let decoded = decode_layout(&columns(), options, Layout::Array, &chunks);
+    assert_eq!((decoded.codes(), decoded.report.rows), (vec!["too_long"], 10_001));
+    assert_eq!((decoded.faults[0].record_bytes, decoded.faults[0].text.len()), (long.len() as u64, 4096));
+}
+
+#[test]
+fn a_value_without_end_takes_the_memory_of_one_record() {
+    let limits = Limits { record_bytes_max: 100, ..Limits::default() };
+    let text = format!("{{\n\"name\":\"{}", "x".repeat(1 << 20));
+    let chunks: Vec<&[u8]> = text.as_bytes().chunks(1000).collect();
+    let decoded = decode_layout(&columns(), Options { limits, ..strict() }, Layout::Value, &chunks);
+    assert_eq!(decoded.codes(), ["too_long"]);
+    assert_eq!((decoded.faults[0].record_bytes, decoded.faults[0].text.len()), (text.len() as u64, 4096));
+}
+
+#[test]
+fn the_line_of_each_row_is_kept_if_asked_for() {
+    let options = Options { lines: true, corrupt_column: Some(1), ..Options::default() };
+    let columns = schema(&[("id", DataType::Int64), ("bad", DataType::Utf8)]);
+    for (layout, text, lines) in [
+        (Layout::Lines, "{\"id\":1}\n\nbad\r\n{\"id\":2}", vec![1, 3, 4]),
+        (Layout::Array, "[\n{\"id\":1},{\n\"id\":tru},\n\n{\"id\":2}\n]", vec![2, 2, 5]),
+        (Layout::Value, "\n\n{\n\"id\":1}", vec![3]),
+    ] {
+        let mut decoder = Decoder::new(&columns, &[0, 1], options.clone()).unwrap();
+        decoder.begin_whole(layout);
+        assert_eq!(decoder.decode(text.as_bytes()).taken, text.len());
+        decoder.end();
+        assert_eq!(decoder.take_batch().unwrap().unwrap().num_rows(), lines.len());
+        assert_eq!(decoder.take_lines(), lines, "{text}");
+    }
 }

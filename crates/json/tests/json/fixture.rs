@@ -8,7 +8,7 @@ use arrow::{
     datatypes::{DataType, Field, Schema, SchemaRef},
     util::display::array_value_to_string,
 };
-use lakewright_json::{Decoder, Fault, OnMisfit, Options, Report, Stop};
+use lakewright_json::{Decoder, Fault, Layout, OnMisfit, Options, Report, Stop};
 
 /// What came of a text.
 #[derive(Debug, PartialEq)]
@@ -52,9 +52,14 @@ pub(crate) fn decode(schema: &SchemaRef, options: Options, text: impl AsRef<[u8]
 
 /// Decodes an object that comes in chunks.
 pub(crate) fn decode_chunks(schema: &SchemaRef, options: Options, chunks: &[&[u8]]) -> Decoded {
+    decode_layout(schema, options, Layout::Lines, chunks)
+}
+
+/// Decodes an object of a layout that comes in chunks.
+pub(crate) fn decode_layout(schema: &SchemaRef, options: Options, layout: Layout, chunks: &[&[u8]]) -> Decoded {
     let mut decoder = Decoder::new(schema, &all(schema), options).unwrap();
     let (mut batches, mut faults) = (Vec::new(), Vec::new());
-    decoder.begin(0);
+    decoder.begin_whole(layout);
     for chunk in chunks {
         let mut rest = *chunk;
         loop {
@@ -74,9 +79,8 @@ pub(crate) fn decode_chunks(schema: &SchemaRef, options: Options, chunks: &[&[u8
 
 /// Decodes a text that is one value.
 pub(crate) fn decode_whole(schema: &SchemaRef, options: Options, text: impl AsRef<[u8]>) -> Decoded {
-    let mut decoder = Decoder::new(schema, &all(schema), options).unwrap();
-    decoder.decode_whole(text.as_ref());
-    finish(decoder, Vec::new(), Vec::new())
+    let layout = Layout::of_value(text.as_ref(), true).unwrap();
+    decode_layout(schema, options, layout, &[text.as_ref()])
 }
 
 fn finish(mut decoder: Decoder, mut batches: Vec<RecordBatch>, mut faults: Vec<Fault>) -> Decoded {

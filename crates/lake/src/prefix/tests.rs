@@ -236,3 +236,28 @@ async fn a_store_that_never_stops_to_conflict_is_unavailable() {
     let error = conflicting(u32::MAX).create("x", "mine".into()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
 }
+
+#[tokio::test]
+async fn many_objects_are_listed_each_once_however_their_folders_are() {
+    let few = |index: usize| format!("deep/er/{}/{index}.json", index % 9);
+    let many = |index: usize| format!("{}/{index}.json", index % 700);
+    let beside =
+        |index: usize| if index.is_multiple_of(2) { format!("{index}.json") } else { format!("a/{index}.json") };
+    let mixed = |index: usize| format!("{}{index}.json", ["", "b/", "c/"][index % 3]);
+    for (key, count) in [
+        (&few as &dyn Fn(usize) -> String, 2500),
+        (&many, 1500),
+        (&beside, 1500),
+        (&mixed, 1500),
+        (&few, 10),
+        (&few, 1000),
+    ] {
+        let prefix = memory();
+        for index in 0..count {
+            prefix.create(&format!("raw/{}", key(index)), "x".into()).await.unwrap();
+        }
+        let listed = prefix.list_large("raw").await.unwrap();
+        assert_eq!(listed, prefix.list("raw").await.unwrap(), "{}", key(1));
+        assert_eq!(listed.len(), count);
+    }
+}

@@ -29,9 +29,9 @@ pub use report::{
     Drift, ObjectReport, RangeReport, Reject, SourceRead, Tally, decode_object_reports, encode_object_reports,
 };
 pub use run::{
-    AbortReason, Active, Broken, Done, Frozen, FrozenModel, FrozenSource, Idempotency, JobSlot, LakeMarker, Operation,
-    Outcome, Publication, PublishedTable, RevisedContent, Revision, RunEnd, Spec, SpecOptions, StepRecord, StepWork,
-    Verdict, Written,
+    AbortReason, Active, Broken, Done, Excluded, Frozen, FrozenModel, FrozenSource, Idempotency, JobSlot, LakeMarker,
+    Operation, Outcome, Publication, PublishedTable, RevisedContent, Revision, RunEnd, Spec, SpecOptions, StepRecord,
+    StepWork, Verdict, Written,
 };
 pub use store::{list_names, list_numbers, newest_release, open_lake, read_ledger, read_object};
 pub use units::{Unit, decode_units, encode_units, listing_digest};

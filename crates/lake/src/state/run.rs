@@ -3,7 +3,7 @@
 //! Invariant: every object is created once. Where several drivers may race, each puts a nonce of its own in, so that a
 //! lost answer is told apart from another's win.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use arrow::datatypes::SchemaRef;
 use serde::{Deserialize, Serialize};
@@ -119,6 +119,9 @@ pub struct SpecOptions {
     pub select: Vec<String>,
     /// Patterns of models to leave out.
     pub exclude: Vec<String>,
+    /// Keys of raw objects to read again although they have not changed, by source.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub replay: BTreeMap<String, BTreeSet<String>>,
 }
 
 /// `runs/<run_id>/frozen.json`: what every try and every driver of the run works from.
@@ -208,6 +211,20 @@ pub struct Written {
     /// The run whose files these are, if it is another one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adopted_from: Option<String>,
+}
+
+/// `runs/<run_id>/steps/<table>/excluded-<n>.json`: a raw object that was found broken while it was read; the step runs
+/// again without it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Excluded {
+    /// Marks the format.
+    pub format: Format,
+    /// Told apart from every other creator's.
+    pub nonce: String,
+    /// Key of the raw object, relative to the raw prefix.
+    pub object: String,
+    /// What is wrong with it.
+    pub message: String,
 }
 
 /// One step's part of a run, for people.

@@ -17,7 +17,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use lakewright_compiler::{
     Checks, Demand, Diagnostics, Job, JobFolder, JsonMode, Model, ModelKind, OnDelete, Query, Source,
-    SourceCompression, SourceOptions, TableCheck, TableName,
+    SourceCompression, SourceMultiLine, SourceOptions, TableCheck, TableName,
 };
 use lakewright_engine::{RawScan, Relation, StepProgress};
 use lakewright_error::Result;
@@ -314,6 +314,8 @@ pub(crate) fn source(table: &str, location: &str) -> (TableName, Source) {
             compression: SourceCompression::Auto,
             allow_empty: false,
             corrupt_record: None,
+            rescued: None,
+            multi_line: SourceMultiLine::Auto,
             max_rejects: None,
             max_reject_ratio: 0.01,
             on_delete: OnDelete::Keep,

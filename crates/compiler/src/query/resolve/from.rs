@@ -1,11 +1,13 @@
 //! FROM: which relations a SELECT sees.
 
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, Expr, Ident, JoinConstraint, JoinOperator, ObjectName, TableAlias, TableFactor, TableWithJoins,
+    BinaryOperator, Expr, Ident, JoinConstraint, JoinOperator, ObjectName, TableAlias, TableAliasColumnDef,
+    TableFactor, TableWithJoins,
 };
 
 use super::{Resolver, View};
 use crate::{
+    metadata::{hidden_column, is_source, metadata_fields},
     query::{
         scope::{Column, Found, Hit, MergedPair, Relation, Scope, quoted},
         tables,
@@ -99,9 +101,8 @@ impl Resolver<'_> {
                 }
                 let scope = if *lateral { before.clone() } else { Scope::default() };
                 let (outputs, _) = self.in_scope(scope, |resolver| resolver.query(subquery));
-                let columns = outputs
-                    .into_iter()
-                    .map(|output| Column { name: output.name.unwrap_or_default(), data_type: output.data_type });
+                let columns =
+                    outputs.into_iter().map(|output| Column::new(output.name.unwrap_or_default(), output.data_type));
                 let columns = Some(columns.collect());
                 // A subquery without a name gets one, so that its columns can be qualified.
                 let alias = alias.get_or_insert_with(|| {
@@ -195,7 +196,8 @@ impl Resolver<'_> {
         let columns = schema
             .fields()
             .iter()
-            .map(|field| Column { name: field.name().clone(), data_type: Some(field.data_type().clone()) });
+            .map(|field| Column::new(field.name().clone(), Some(field.data_type().clone())))
+            .chain(is_source(found).then(Column::metadata));
         (vec![found.zone().to_owned(), found.table().to_owned()], Some(columns.collect()))
     }
 
@@ -218,19 +220,30 @@ impl Resolver<'_> {
             self.unsupported(span.clone(), "a type in an alias");
         }
         let given = alias.columns.len();
-        if let Some(columns) = &columns
-            && columns.len() != given
+        let is_shown = |column: &&Column| !column.is_hidden;
+        let shown = columns.as_ref().map(|columns| columns.iter().filter(is_shown).count());
+        if let Some(shown) = shown
+            && shown != given
         {
-            let message = format!("`{}` has {} columns, and {given} names are given", alias.name.value, columns.len());
+            let message = format!("`{}` has {shown} columns, and {given} names are given", alias.name.value);
             self.report(self.source.error("alias_columns", span, message));
         }
         let known = columns.unwrap_or_default();
         let renamed = alias.columns.iter_mut().enumerate().map(|(index, column)| {
             column.name.quote_style = Some('"');
             let data_type = known.get(index).and_then(|column| column.data_type.clone());
-            Column { name: column.name.value.clone(), data_type }
+            Column::new(column.name.value.clone(), data_type)
         });
-        Some(renamed.collect())
+        let mut renamed: Vec<Column> = renamed.collect();
+        if known.iter().any(|column| column.is_hidden) {
+            // The list names all columns that the planner sees.
+            let hidden = metadata_fields();
+            let names = hidden.iter().map(|field| quoted(&hidden_column(field.name()), &alias.name));
+            let hidden: Vec<_> = names.map(|name| TableAliasColumnDef { name, data_type: None }).collect();
+            alias.columns.extend(hidden);
+            renamed.push(Column::metadata());
+        }
+        Some(renamed)
     }
 
     fn join(&mut self, left: Scope, right: Scope, operator: &mut JoinOperator) -> Scope {
@@ -319,13 +332,13 @@ impl Resolver<'_> {
     fn key_of(&mut self, scope: &Scope, key: &Ident, side: &str) -> Option<Hit> {
         let span = self.source.range_of_ident(key);
         match scope.find(key) {
-            Found::One(hit) => Some(hit),
+            Found::One(hit) if !hit.column.is_hidden => Some(hit),
             Found::Many(_) => {
                 let message = format!("`{}` is ambiguous on the {side} side of this join", key.value);
                 self.report(self.source.error("ambiguous_column", span, message));
                 None
             }
-            Found::None => {
+            Found::One(_) | Found::None => {
                 if let Some(hit) = scope.find_open(key) {
                     return Some(hit);
                 }

@@ -7,7 +7,8 @@ use datafusion::{
 
 use super::{Output, Resolver, View};
 use crate::{
-    query::scope::{Column, Found, Hit, Relation},
+    metadata::{hidden_column, metadata_fields},
+    query::scope::{Column, Found, Hit, Relation, quoted},
     sql_type::same_name,
     suggest::{closest, did_you_mean},
 };
@@ -68,6 +69,7 @@ impl Resolver<'_> {
             let found =
                 if qualifier.is_empty() { Some(scope.find(name)) } else { scope.find_qualified(qualifier, name) };
             match found {
+                Some(Found::One(hit)) if hit.column.is_hidden => return self.metadata(hit, fields),
                 Some(Found::One(hit)) => return self.fields(named_hit(hit), fields),
                 Some(Found::Many(hits)) => {
                     self.report_ambiguous(parts, &hits);
@@ -90,6 +92,26 @@ impl Resolver<'_> {
         let message = format!("`{table}` has no column `{}`", name.value);
         self.report(self.source.error("unknown_column", span, message).with_help_if(help));
         Outcome::Reported
+    }
+
+    /// Goes to a field of a source's metadata, which is a hidden column of its own; all of them are a struct.
+    fn metadata(&mut self, hit: Hit, fields: &[Ident]) -> Outcome {
+        let at = last_ident(&hit.expr);
+        let base = hit.expr.clone();
+        let column = |field: &str| renamed_column(&base, &hidden_column(field));
+        let Some((first, rest)) = fields.split_first() else {
+            let all = metadata_fields();
+            let arguments = all.iter().flat_map(|field| {
+                let name = Value::SingleQuotedString(field.name().clone()).with_span(at.span);
+                [Expr::value(name), column(field.name())]
+            });
+            let expr = super::function::call("named_struct", at.span, arguments.collect());
+            return Outcome::Named(Named { expr, ..named_hit(hit) });
+        };
+        match self.field(named_hit(hit), first) {
+            Some(field) => self.fields(Named { expr: column(&field.name), ..field }, rest),
+            None => Outcome::Reported,
+        }
     }
 
     /// Goes from a column to a field of it, of it …
@@ -208,13 +230,36 @@ fn output_named(parts: &[Ident], outputs: &[Output]) -> Option<Named> {
     };
     let output = named(true).or_else(|| named(false))?;
     let own = output.name.clone()?;
-    let expr = output.expr.clone().unwrap_or_else(|| Expr::Identifier(crate::query::scope::quoted(&own, name)));
+    let expr = output.expr.clone().unwrap_or_else(|| Expr::Identifier(quoted(&own, name)));
     Some(Named { expr, name: own, data_type: output.data_type.clone() })
 }
 
 fn named_hit(hit: Hit) -> Named {
-    let Column { name, data_type } = hit.column;
+    let Column { name, data_type, .. } = hit.column;
     Named { expr: hit.expr, name, data_type }
+}
+
+/// The last part of a column's name.
+fn last_ident(expr: &Expr) -> Ident {
+    match expr {
+        Expr::Identifier(ident) => ident.clone(),
+        Expr::CompoundIdentifier(parts) => parts.last().cloned().unwrap_or_else(|| Ident::new("")),
+        _ => Ident::new(""),
+    }
+}
+
+/// A column of the same table.
+fn renamed_column(expr: &Expr, name: &str) -> Expr {
+    let renamed = quoted(name, &last_ident(expr));
+    match expr {
+        Expr::CompoundIdentifier(parts) => {
+            let mut parts = parts.clone();
+            parts.pop();
+            parts.push(renamed);
+            Expr::CompoundIdentifier(parts)
+        }
+        _ => Expr::Identifier(renamed),
+    }
 }
 
 /// A column as a person would write it.

@@ -7,7 +7,7 @@ use datafusion::sql::sqlparser::ast::{
     SelectItem, SetExpr, SetOperator, SetQuantifier, Spanned, With,
 };
 
-use super::{Cte, Output, Purpose, Resolver, View, wildcard::is_column};
+use super::{Cte, Output, Purpose, Resolver, View, wildcard::is_column_named};
 use crate::{
     query::scope::{Column, quoted},
     sql_type::same_name,
@@ -103,7 +103,7 @@ impl Resolver<'_> {
                     self.first_part_columns(&cte.query)
                 } else {
                     let names = cte.alias.columns.iter();
-                    Some(names.map(|c| Column { name: c.name.value.clone(), data_type: None }).collect())
+                    Some(names.map(|c| Column::new(c.name.value.clone(), None)).collect())
                 };
                 self.ctes.push(Cte { name: name.clone(), columns });
             }
@@ -112,9 +112,8 @@ impl Resolver<'_> {
             let outputs = self.query(&mut cte.query);
             self.scopes = scopes;
             self.ctes.truncate(outer);
-            let columns = outputs
-                .into_iter()
-                .map(|output| Column { name: output.name.unwrap_or_default(), data_type: output.data_type });
+            let columns =
+                outputs.into_iter().map(|output| Column::new(output.name.unwrap_or_default(), output.data_type));
             cte.alias.name.quote_style = Some('"');
             let columns = self.renamed(Some(columns.collect()), &mut cte.alias);
             self.ctes.push(Cte { name, columns });
@@ -131,7 +130,7 @@ impl Resolver<'_> {
         self.scopes = scopes;
         self.errors.truncate(reported);
         (self.reads, self.params) = (reads, params);
-        Some(outputs.into_iter().map(|o| Column { name: o.name.unwrap_or_default(), data_type: o.data_type }).collect())
+        Some(outputs.into_iter().map(|o| Column::new(o.name.unwrap_or_default(), o.data_type)).collect())
     }
 
     fn set_expr(&mut self, body: &mut SetExpr) -> Vec<Output> {
@@ -342,7 +341,7 @@ impl Resolver<'_> {
         }
         let own_name = own_name.or_else(|| self.derived_name(&expr, written));
         match own_name {
-            Some(name) if is_column(&expr) => {
+            Some(name) if is_column_named(&expr, &name) => {
                 let output = Output { name: Some(name), expr: Some(expr.clone()), data_type, span };
                 (SelectItem::UnnamedExpr(expr), output)
             }

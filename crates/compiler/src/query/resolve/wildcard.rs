@@ -7,7 +7,8 @@ use datafusion::sql::sqlparser::ast::{
 
 use super::{Output, Resolver, View};
 use crate::{
-    query::scope::{Hit, quoted},
+    metadata::{hidden_column, metadata_fields},
+    query::scope::{Hit, Scope, quoted},
     sql_type::same_name,
     suggest::did_you_mean,
 };
@@ -31,7 +32,13 @@ impl Resolver<'_> {
         let at = Ident::with_span(options.wildcard_token.0.span, "*");
         let span = self.source.range_of_ident(&at);
         let hits = match of {
-            None => self.scopes.last()?.all(&at)?,
+            None => match self.scopes.last()?.all(&at) {
+                Some(hits) => hits,
+                None => {
+                    self.leave_out_hidden(options, &at);
+                    return None;
+                }
+            },
             Some(SelectItemQualifiedWildcardKind::ObjectName(name)) => self.columns_of(name, &at)?,
             Some(SelectItemQualifiedWildcardKind::Expr(expr)) => {
                 self.unsupported(self.source.range_of(expr), "* of an expression");
@@ -49,6 +56,15 @@ impl Resolver<'_> {
             hits.into_iter().map(|hit| Expanded { hit, replaced: None, renamed: None }).collect();
         self.apply_options(&mut columns, options);
         Some(columns.into_iter().map(|column| item(column, &at, &span)).collect())
+    }
+
+    /// Leaves hidden columns out of a `*` that the planner writes out.
+    fn leave_out_hidden(&self, options: &mut WildcardAdditionalOptions, at: &Ident) {
+        if self.scopes.last().is_some_and(Scope::has_hidden) && options.opt_exclude.is_none() {
+            let hidden = metadata_fields();
+            let names = hidden.iter().map(|field| ObjectName::from(vec![quoted(&hidden_column(field.name()), at)]));
+            options.opt_exclude = Some(ExcludeSelectItem::Multiple(names.collect()));
+        }
     }
 
     fn columns_of(&mut self, name: &ObjectName, at: &Ident) -> Option<Vec<Hit>> {
@@ -147,7 +163,16 @@ fn item(column: Expanded, at: &Ident, span: &std::ops::Range<usize>) -> (SelectI
     (item, output)
 }
 
+/// Whether an expression is a column of this name and nothing else.
+pub(super) fn is_column_named(expr: &Expr, name: &str) -> bool {
+    match expr {
+        Expr::Identifier(ident) => ident.value == name,
+        Expr::CompoundIdentifier(parts) => parts.last().is_some_and(|last| last.value == name),
+        _ => false,
+    }
+}
+
 /// Whether an expression is a column and nothing else.
-pub(super) fn is_column(expr: &Expr) -> bool {
+fn is_column(expr: &Expr) -> bool {
     matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_))
 }

@@ -4,6 +4,7 @@ mod diagnostics;
 mod dialect;
 mod driving;
 mod fuzz;
+mod metadata;
 mod names;
 mod rows;
 
