@@ -18,9 +18,13 @@ use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use datafusion::common::ScalarValue;
 use futures::TryStreamExt;
 use lakewright_compiler::{
-    Job, Model, Param, ParamType, ParamValue, ROW_ALIAS, Source, TableName, TestRow, TestRows, UnitTest,
+    Job, Model, Param, ParamType, ParamValue, ROW_ALIAS, Source, SourceMultiLine, TableName, TestRow, TestRows,
+    UnitTest,
 };
-use lakewright_engine::{Compression, Engine, RawScan, ReadMode, Reading, Relation, register_relation, register_rows};
+use lakewright_engine::{
+    Compression, Engine, MultiLine, RawScan, ReadMode, Reading, Relation, register_relation, register_rows,
+    source_schema,
+};
 use lakewright_error::{Error, ErrorKind, Result};
 use lakewright_lake::{Prefix, disk_error, list_raw_objects};
 use lakewright_scheduler::raw_scan;
@@ -107,7 +111,8 @@ impl<'a> Runner<'a> {
 
     fn table(&self, name: &TableName) -> Result<(SchemaRef, Option<&Source>)> {
         if let Some(source) = self.job.sources.get(name) {
-            return Ok((Arc::clone(&source.schema), Some(source)));
+            // A source has columns that its models may name, and that stand in no declaration.
+            return Ok((source_schema(&source.schema), Some(source)));
         }
         let model = self.job.models.iter().find(|model| model.name == *name);
         model.map(|model| (Arc::clone(&model.schema), None)).ok_or_else(|| {
@@ -129,7 +134,7 @@ impl<'a> Runner<'a> {
             text.push_str(&row.json);
             text.push('\n');
         });
-        let read = self.read(text.as_bytes(), "rows.json", schema, source).await;
+        let read = self.read(text.as_bytes(), ("rows.json", MultiLine::False), schema, source).await;
         read.map_err(|error| {
             let line = error.context().iter().find(|(key, _)| *key == "line").and_then(|(_, line)| line.parse().ok());
             let row = line.and_then(|line: usize| rows.get(line.checked_sub(1)?));
@@ -161,7 +166,12 @@ impl<'a> Runner<'a> {
         // How it is compressed is told by its suffix.
         let suffix = [".gz", ".gzip", ".zst", ".zstd"].into_iter().find(|suffix| path.ends_with(suffix));
         let name = format!("rows.json{}", suffix.unwrap_or_default());
-        let read = self.read(&bytes, &name, schema, source).await;
+        let multi_line = source.map_or(MultiLine::Auto, |source| match source.options.multi_line {
+            SourceMultiLine::Auto => MultiLine::Auto,
+            SourceMultiLine::True => MultiLine::True,
+            SourceMultiLine::False => MultiLine::False,
+        });
+        let read = self.read(&bytes, (&name, multi_line), schema, source).await;
         read.map_err(|error| wrong("an input's rows do not fit its columns").with_source(error))
     }
 
@@ -169,7 +179,7 @@ impl<'a> Runner<'a> {
     async fn read(
         &self,
         bytes: &[u8],
-        name: &str,
+        (name, multi_line): (&str, MultiLine),
         schema: &SchemaRef,
         source: Option<&Source>,
     ) -> Result<Vec<RecordBatch>> {
@@ -182,7 +192,7 @@ impl<'a> Runner<'a> {
         let raw = Prefix::open(&folder.path().display().to_string())?;
         self.engine.register_store(&raw);
         let objects = list_raw_objects(&raw, name).await?;
-        let scan = match source {
+        let mut scan = match source {
             Some(source) => raw_scan(source, &raw, objects),
             None => RawScan {
                 raw,
@@ -193,9 +203,13 @@ impl<'a> Runner<'a> {
                 objects,
             },
         };
+        scan.reading.multi_line = multi_line;
         let session = self.engine.session();
         register_relation(&session, "raw", "rows", Relation::Raw(scan)).await?;
-        let rows = self.engine.query(&session, "SELECT * FROM \"raw\".\"rows\"", &BTreeMap::new()).await?;
+        let columns: Vec<String> =
+            schema.fields().iter().map(|field| format!("\"{}\"", field.name().replace('"', "\"\""))).collect();
+        let sql = format!("SELECT {} FROM \"raw\".\"rows\"", columns.join(", "));
+        let rows = self.engine.query(&session, &sql, &BTreeMap::new()).await?;
         rows.batches.try_collect().await
     }
 
