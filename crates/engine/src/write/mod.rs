@@ -34,8 +34,8 @@ use lakewright_error::{Error, ErrorKind, Result};
 use lakewright_lake::{DataFile, Prefix};
 use tokio::task::JoinSet;
 
-pub(crate) use self::plan::WritePlanner;
 pub use self::progress::StepProgress;
+pub(crate) use self::{encode::rows_bytes, plan::WritePlanner, sort::Sorter};
 use self::{exec::with_siblings, manifest::read_manifest, plan::TableWriteNode};
 use crate::{
     fault,

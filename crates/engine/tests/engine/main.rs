@@ -9,4 +9,5 @@ mod fixture;
 mod modes;
 mod oracle;
 mod read;
+mod row_number;
 mod write;
