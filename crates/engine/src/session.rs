@@ -22,7 +22,7 @@ use datafusion::{
 use lakewright_error::{Error, Result};
 use lakewright_lake::Prefix;
 
-use crate::{fault, functions::with_functions, write::WritePlanner};
+use crate::{fault, functions::with_functions, row_number::NumberRows, write::WritePlanner};
 
 /// Resources of one process.
 #[derive(Clone, Debug)]
@@ -63,7 +63,8 @@ impl Engine {
             .with_config(session_config(&settings))
             .with_runtime_env(Arc::clone(&runtime))
             .with_default_features()
-            .with_query_planner(Arc::new(WritePlanner));
+            .with_query_planner(Arc::new(WritePlanner))
+            .with_physical_optimizer_rule(Arc::new(NumberRows));
         let state = with_functions(builder).build();
         Ok(Self { settings: Arc::new(settings), runtime, template: Arc::new(state) })
     }

@@ -118,6 +118,6 @@ fn leaf_count(data_type: &DataType) -> usize {
 }
 
 /// The size of a batch's own rows in memory, also if it is a slice of a larger one.
-pub(super) fn rows_bytes(rows: &RecordBatch) -> usize {
+pub(crate) fn rows_bytes(rows: &RecordBatch) -> usize {
     rows.columns().iter().map(|column| column.to_data().get_slice_memory_size().unwrap_or_default()).sum()
 }

@@ -36,13 +36,20 @@ use lakewright_error::{Error, ErrorKind, Result};
 use lakewright_lake::Prefix;
 use tokio::task::JoinSet;
 
-pub(crate) use self::plan::WritePlanner;
-use self::{exec::with_siblings, manifest::read_manifest, plan::TableWriteNode, rules::with_rules};
+pub(crate) use self::{
+    encode::rows_bytes,
+    exec::{TableWriteExec, with_siblings},
+    plan::WritePlanner,
+    progress::measure,
+    sort::Sorter,
+};
 pub use self::{
     judge::quarantine_schema,
+    manifest::read_manifest,
     progress::StepProgress,
     rules::{RowRule, RuleAction, RuleReport, WriteOutput},
 };
+use self::{plan::TableWriteNode, rules::with_rules};
 use crate::{
     fault,
     query::{cast_to, plan_query},
@@ -155,10 +162,10 @@ pub async fn execute_table_write(
                 Some(Err(error)) => return Err(fault::from_join(error)),
                 None => break,
             },
-            _ = ticks.tick() => progress(progress::measure(plan.as_ref())),
+            _ = ticks.tick() => progress(measure(plan.as_ref())),
         }
     }
-    progress(progress::measure(plan.as_ref()));
+    progress(measure(plan.as_ref()));
     let mut written = WriteOutput::default();
     for batch in manifests.values().flatten() {
         read_manifest(batch, &mut written)?;

@@ -24,7 +24,7 @@ use super::{
     file::{FileForm, OpenFile},
     judge::{Judge, quarantine_schema},
     route::Router,
-    sort::{Sorter, sort_rows},
+    sort::{Sorter, file_ordering, sort_rows},
 };
 use crate::fault;
 
@@ -298,7 +298,9 @@ impl Writer {
 
     /// Hands the rows of all values without a file to the sort.
     async fn start_sorting(&mut self, job: &WritePartition) -> Result<()> {
-        let mut sorter = Sorter::start(&job.write, &job.context)?;
+        let ordering = file_ordering(&job.write)
+            .ok_or_else(|| Error::new(ErrorKind::Internal, "a table without partition columns was sorted by them"))?;
+        let mut sorter = Sorter::start(&job.write.schema, ordering, &job.context)?;
         let waiting: Vec<usize> =
             self.slots.iter().filter(|(_, slot)| slot.file.is_none()).map(|(value, _)| *value).collect();
         for value in waiting {

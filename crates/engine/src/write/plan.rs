@@ -23,7 +23,6 @@ use datafusion::{
 };
 
 use super::{TableWrite, exec::TableWriteExec, manifest::manifest_schema};
-use crate::row_number::number_rows;
 
 /// Rows of the input -> one row per DataFile.
 #[derive(Clone, Debug)]
@@ -92,7 +91,7 @@ impl UserDefinedLogicalNodeCore for TableWriteNode {
     }
 }
 
-/// DataFusion's planner, the write node, and our own numbering of rows.
+/// DataFusion's planner, and the write node.
 #[derive(Debug)]
 pub(crate) struct WritePlanner;
 
@@ -104,7 +103,7 @@ impl QueryPlanner for WritePlanner {
         session: &dyn Session,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let planner = DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(WriteExtensionPlanner)]);
-        number_rows(planner.create_physical_plan(logical_plan, session).await?)
+        planner.create_physical_plan(logical_plan, session).await
     }
 }
 

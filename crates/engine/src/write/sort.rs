@@ -56,9 +56,9 @@ pub(super) fn sort_rows(write: &TableWrite, rows: &[RecordBatch]) -> Result<Reco
     take_record_batch(&rows, &order).map_err(failed)
 }
 
-/// A sort that takes rows while the partition's input is read, and spills as any sort of a query.
+/// A sort that takes rows while an input is read, and spills as any sort of a query.
 #[derive(Debug)]
-pub(super) struct Sorter {
+pub(crate) struct Sorter {
     rows: Sender<RecordBatch>,
     /// Its one task reads all rows, and ends with the sorted stream and the first batch of it.
     task: JoinSet<(Option<PlanResult<RecordBatch>>, SendableRecordBatchStreamBox)>,
@@ -67,14 +67,12 @@ pub(super) struct Sorter {
 struct SendableRecordBatchStreamBox(SendableRecordBatchStream);
 
 impl Sorter {
-    pub(super) fn start(write: &TableWrite, context: &Arc<TaskContext>) -> Result<Self> {
-        let ordering = file_ordering(write)
-            .ok_or_else(|| Error::new(ErrorKind::Internal, "a table without partition columns was sorted by them"))?;
+    /// A sort of rows of `schema`.
+    pub(crate) fn start(schema: &SchemaRef, ordering: LexOrdering, context: &Arc<TaskContext>) -> Result<Self> {
         let (rows, input) = channel(1);
-        let input = Handed { schema: Arc::clone(&write.schema), input: Mutex::new(Some(input)) };
-        let input =
-            StreamingTableExec::try_new(Arc::clone(&write.schema), vec![Arc::new(input)], None, [], false, None)
-                .map_err(fault::from_datafusion)?;
+        let input = Handed { schema: Arc::clone(schema), input: Mutex::new(Some(input)) };
+        let input = StreamingTableExec::try_new(Arc::clone(schema), vec![Arc::new(input)], None, [], false, None)
+            .map_err(fault::from_datafusion)?;
         let mut sorted =
             SortExec::new(ordering, Arc::new(input)).execute(0, Arc::clone(context)).map_err(fault::from_datafusion)?;
         let mut task = JoinSet::new();
@@ -86,7 +84,7 @@ impl Sorter {
     }
 
     /// Hands rows over; waits while the sort spills.
-    pub(super) async fn add(&mut self, rows: RecordBatch) -> Result<()> {
+    pub(crate) async fn add(&mut self, rows: RecordBatch) -> Result<()> {
         if self.rows.send(rows).await.is_ok() {
             return Ok(());
         }
@@ -99,7 +97,7 @@ impl Sorter {
     }
 
     /// All rows in order.
-    pub(super) async fn finish(mut self) -> Result<SendableRecordBatchStream> {
+    pub(crate) async fn finish(mut self) -> Result<SendableRecordBatchStream> {
         drop(self.rows);
         match self.task.join_next().await {
             Some(Ok((first, rest))) => {

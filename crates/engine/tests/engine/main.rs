@@ -10,4 +10,5 @@ mod layouts;
 mod modes;
 mod oracle;
 mod read;
+mod row_number;
 mod write;

@@ -1,26 +1,37 @@
-//! Numbers the rows of sorted groups: `row_number() OVER (PARTITION BY …)` in one vectorised pass.
+//! Numbers the rows of groups, `row_number() OVER (PARTITION BY …)`, at the cost that it must have.
 //!
-//! Data flow: a physical plan as DataFusion made it -> [`number_rows`] puts [`RowNumberExec`] in place of each bounded
-//! window that computes nothing but row numbers over input sorted by its groups -> execution.
+//! Data flow: a physical plan as DataFusion made it -> [`NumberRows`], three rewrites -> execution:
+//! - [`first`]: under "the first row of each group" (`row_number() = 1`) rows that are not the first so far are dropped
+//!   before they are shuffled and sorted;
+//! - [`unsorted`]: numbers in no particular order are counted with a hash table, and nothing is sorted;
+//! - [`RowNumberExec`]: what is sorted by its groups is numbered in one vectorised pass.
 //!
-//! DataFusion's own node keeps a state for each group. "The latest row of each key" is the commonest window of a job, its
-//! groups are as many as the keys, and the states cost more than everything else in such a step.
+//! DataFusion's own node sorts whole rows and keeps a state for each group. "The latest row of each key" is the commonest
+//! window of a job, its groups are as many as the keys, and the sort and the states cost more than all else in such a step.
 //!
-//! Invariant: the same rows in the same order, with the same numbers, as the node that is replaced.
+//! Invariant: the same rows as those of the nodes that are replaced; in the same order where anything asks for one.
+
+mod first;
+mod unsorted;
 
 use std::{any::Any, fmt, sync::Arc};
 
 use datafusion::{
     arrow::{
-        array::{ArrayRef, Datum, RecordBatch, Scalar, UInt64Array},
+        array::{Array, ArrayRef, Datum, RecordBatch, Scalar, UInt64Array},
         compute::{kernels::cmp::not_distinct, partition},
         datatypes::{DataType, SchemaRef},
     },
     common::{
-        Result, exec_datafusion_err,
+        Result,
+        config::ConfigOptions,
+        exec_datafusion_err,
         tree_node::{Transformed, TreeNode, TreeNodeRecursion},
     },
-    execution::{SendableRecordBatchStream, TaskContext},
+    execution::{
+        SendableRecordBatchStream, TaskContext,
+        memory_pool::{MemoryConsumer, MemoryLimit, MemoryReservation},
+    },
     functions_window::row_number::RowNumber,
     logical_expr::WindowUDFImpl,
     physical_expr::{
@@ -28,9 +39,10 @@ use datafusion::{
         window::{StandardWindowExpr, WindowExpr},
     },
     physical_expr_common::sort_expr::OrderingRequirements,
+    physical_optimizer::{PhysicalOptimizerRule, sanity_checker::SanityCheckPlan},
     physical_plan::{
-        ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, InputDistributionRequirements,
-        InputOrderMode, PlanProperties, ReplaceChildrenOptions,
+        ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties,
+        InputDistributionRequirements, InputOrderMode, PlanProperties, ReplaceChildrenOptions,
         metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet},
         stream::RecordBatchStreamAdapter,
         windows::{BoundedWindowAggExec, WindowUDFExpr},
@@ -38,11 +50,37 @@ use datafusion::{
 };
 use futures::StreamExt;
 
-/// Replaces the windows that [`RowNumberExec`] can compute.
-///
-/// # Errors
-/// Those of walking the plan.
-pub(crate) fn number_rows(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+/// Replaces the windows that the nodes of this module can compute, in a plan that is complete otherwise.
+#[derive(Debug)]
+pub(crate) struct NumberRows;
+
+impl PhysicalOptimizerRule for NumberRows {
+    fn optimize(&self, plan: Arc<dyn ExecutionPlan>, options: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
+        let plan = first::drop_early(plan)?;
+        let unsorted = unsorted::number_unsorted(Arc::clone(&plan))?;
+        // A sort that is gone may have served others too.
+        let plan = if keeps_promises(&plan, &unsorted, options) { unsorted } else { plan };
+        number_sorted(plan)
+    }
+
+    fn name(&self) -> &str {
+        "NumberRows"
+    }
+
+    fn schema_check(&self) -> bool {
+        true
+    }
+}
+
+/// Whether every node of `after` gets the order and distribution that it asks for, and its rows the order of `before`.
+fn keeps_promises(before: &Arc<dyn ExecutionPlan>, after: &Arc<dyn ExecutionPlan>, options: &ConfigOptions) -> bool {
+    let in_order = before
+        .output_ordering()
+        .is_none_or(|order| after.equivalence_properties().ordering_satisfy(order.iter().cloned()).unwrap_or_default());
+    in_order && SanityCheckPlan::new().optimize(Arc::clone(after), options).is_ok()
+}
+
+fn number_sorted(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
     let plan = plan.transform_up(|node| {
         let window = (node.as_ref() as &dyn Any).downcast_ref::<BoundedWindowAggExec>();
         Ok(match window.and_then(RowNumberExec::in_place_of) {
@@ -69,18 +107,13 @@ struct RowNumberExec {
 impl RowNumberExec {
     /// The node that gives what `window` gives; `None` if only `window` itself can.
     fn in_place_of(window: &BoundedWindowAggExec) -> Option<Self> {
-        let exprs = window.window_expr();
-        let groups = exprs.first()?.partition_by();
-        let input = window.input();
+        let groups = groups_of(window)?;
+        let (input, exprs) = (window.input(), window.window_expr());
         let schema = input.schema();
         let is_comparable = |group: &Arc<dyn PhysicalExpr>| {
             group.data_type(&schema).is_ok_and(|data_type| !data_type.is_nested() && data_type != DataType::Null)
         };
-        let applies = window.input_order_mode == InputOrderMode::Sorted
-            && !groups.is_empty()
-            && groups.iter().all(is_comparable)
-            && exprs.iter().all(|expr| is_row_number(expr.as_ref()) && same_groups(expr.partition_by(), groups));
-        applies.then(|| Self {
+        groups.iter().all(is_comparable).then(|| Self {
             input: Arc::clone(input),
             groups: groups.to_vec(),
             columns: exprs.len(),
@@ -90,6 +123,34 @@ impl RowNumberExec {
             metrics: ExecutionPlanMetricsSet::new(),
         })
     }
+}
+
+/// The groups of a window that computes nothing but row numbers of the same groups, over input that is sorted by them.
+fn groups_of(window: &BoundedWindowAggExec) -> Option<&[Arc<dyn PhysicalExpr>]> {
+    let exprs = window.window_expr();
+    let groups = exprs.first()?.partition_by();
+    let applies = window.input_order_mode == InputOrderMode::Sorted
+        && !groups.is_empty()
+        && exprs.iter().all(|expr| is_row_number(expr.as_ref()) && same_groups(expr.partition_by(), groups));
+    applies.then_some(groups)
+}
+
+/// Whether a hash table finds the same groups as comparing neighbours does. Floats are not: 0.0 and -0.0.
+fn is_hashable(group: &Arc<dyn PhysicalExpr>, schema: &SchemaRef) -> bool {
+    group.data_type(schema).is_ok_and(|data_type| {
+        let is_plain = matches!(
+            data_type,
+            DataType::Boolean
+                | DataType::Utf8
+                | DataType::LargeUtf8
+                | DataType::Binary
+                | DataType::LargeBinary
+                | DataType::Date32
+                | DataType::Timestamp(_, _)
+                | DataType::Decimal128(_, _)
+        );
+        is_plain || data_type.is_integer()
+    })
 }
 
 fn is_row_number(expr: &dyn WindowExpr) -> bool {
@@ -196,6 +257,42 @@ impl ExecutionPlan for RowNumberExec {
     }
 }
 
+fn evaluate(exprs: &[Arc<dyn PhysicalExpr>], batch: &RecordBatch) -> Result<Vec<ArrayRef>> {
+    exprs.iter().map(|expr| expr.evaluate(batch)?.into_array(batch.num_rows())).collect()
+}
+
+/// The rows with their numbers in `count` equal columns behind the others.
+fn with_numbers(schema: &SchemaRef, columns: &[ArrayRef], numbers: UInt64Array, count: usize) -> Result<RecordBatch> {
+    let numbers: ArrayRef = Arc::new(numbers);
+    let mut columns = columns.to_vec();
+    columns.extend(std::iter::repeat_n(numbers, count));
+    Ok(RecordBatch::try_new(Arc::clone(schema), columns)?)
+}
+
+/// One partition's share of the memory pool, for what cannot spill.
+struct Room {
+    reservation: MemoryReservation,
+    share_bytes: usize,
+}
+
+impl Room {
+    /// All partitions of a node together may take a quarter of the pool: what sorts beside them must have room too.
+    fn new(node: &str, partition: usize, context: &TaskContext) -> Self {
+        let pool = context.memory_pool();
+        let partitions = context.session_config().target_partitions().max(1);
+        let share_bytes = match pool.memory_limit() {
+            MemoryLimit::Finite(limit) => limit / 4 / partitions,
+            _ => usize::MAX,
+        };
+        Self { reservation: MemoryConsumer::new(format!("{node}[{partition}]")).register(pool), share_bytes }
+    }
+
+    /// Reserves `bytes` in place of what was reserved; false if that is too much.
+    fn try_hold(&self, bytes: usize) -> bool {
+        bytes <= self.share_bytes && self.reservation.try_resize(bytes).is_ok()
+    }
+}
+
 /// The numbers of one stream of batches.
 struct Numbering {
     groups: Vec<Arc<dyn PhysicalExpr>>,
@@ -209,28 +306,30 @@ struct Numbering {
 
 impl Numbering {
     fn number(&mut self, batch: &RecordBatch) -> Result<RecordBatch> {
-        let rows = batch.num_rows();
+        let keys = evaluate(&self.groups, batch)?;
+        let numbers = self.count(&keys, batch.num_rows(), None)?;
+        with_numbers(&self.schema, batch.columns(), UInt64Array::from(numbers), self.columns)
+    }
+
+    /// The numbers of rows with these `keys`. A group whose first row has a value in `firsts` begins with that number.
+    fn count(&mut self, keys: &[ArrayRef], rows: usize, firsts: Option<&UInt64Array>) -> Result<Vec<u64>> {
         let mut numbers = Vec::with_capacity(rows);
-        if rows > 0 {
-            let keys = self.groups.iter().map(|group| group.evaluate(batch)?.into_array(rows));
-            let keys: Vec<ArrayRef> = keys.collect::<Result<_>>()?;
-            if !self.goes_on(&keys)? {
-                self.count = 0;
-            }
-            for (place, range) in partition(&keys)?.ranges().into_iter().enumerate() {
-                if place > 0 {
-                    self.count = 0;
-                }
-                let first = self.count + 1;
-                self.count += range.len() as u64;
-                numbers.extend(first..=self.count);
-            }
-            self.last = keys.iter().map(|key| key.slice(rows - 1, 1)).collect();
+        if rows == 0 {
+            return Ok(numbers);
         }
-        let numbers: ArrayRef = Arc::new(UInt64Array::from(numbers));
-        let mut columns = batch.columns().to_vec();
-        columns.extend(std::iter::repeat_n(numbers, self.columns));
-        Ok(RecordBatch::try_new(Arc::clone(&self.schema), columns)?)
+        let mut goes_on = self.goes_on(keys)?;
+        for range in partition(keys)?.ranges() {
+            if !std::mem::take(&mut goes_on) {
+                let first =
+                    firsts.filter(|firsts| firsts.is_valid(range.start)).map(|firsts| firsts.value(range.start));
+                self.count = first.map_or(0, |first| first.saturating_sub(1));
+            }
+            let first = self.count + 1;
+            self.count += range.len() as u64;
+            numbers.extend(first..=self.count);
+        }
+        self.last = keys.iter().map(|key| key.slice(rows - 1, 1)).collect();
+        Ok(numbers)
     }
 
     /// Whether the first row of `keys`, which is not empty, is of the group of the last row before it.
