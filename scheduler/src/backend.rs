@@ -104,6 +104,21 @@ impl EmbeddedBackend {
     }
 }
 
+/// Reads raw objects in this process for their reports alone.
+pub(crate) async fn read_raw_here(engine: &Engine, mut scan: RawScan) -> Result<Vec<RangeReport>> {
+    let session = engine.session();
+    engine.register_store(&scan.raw);
+    let reports = ScanReports::default();
+    scan.reports = Some(reports.clone());
+    register_relation(&session, "raw", "objects", Relation::Raw(scan)).await?;
+    let sql = r#"SELECT count(*) AS "records" FROM "raw"."objects""#;
+    let mut rows = engine.query(&session, sql, &BTreeMap::new()).await?;
+    while let Some(batch) = rows.batches.next().await {
+        batch?;
+    }
+    Ok(reports.take())
+}
+
 #[async_trait]
 impl Backend for EmbeddedBackend {
     async fn execute(&self, task: StepTask, progress: &(dyn Fn(StepProgress) + Send + Sync)) -> Result<StepOutput> {
@@ -137,18 +152,8 @@ impl Backend for EmbeddedBackend {
         Ok(StepOutput { files, progress, reports })
     }
 
-    async fn read_raw(&self, mut scan: RawScan) -> Result<Vec<RangeReport>> {
-        let session = self.engine.session();
-        self.engine.register_store(&scan.raw);
-        let reports = ScanReports::default();
-        scan.reports = Some(reports.clone());
-        register_relation(&session, "raw", "objects", Relation::Raw(scan)).await?;
-        let sql = r#"SELECT count(*) AS "records" FROM "raw"."objects""#;
-        let mut rows = self.engine.query(&session, sql, &BTreeMap::new()).await?;
-        while let Some(batch) = rows.batches.next().await {
-            batch?;
-        }
-        Ok(reports.take())
+    async fn read_raw(&self, scan: RawScan) -> Result<Vec<RangeReport>> {
+        read_raw_here(&self.engine, scan).await
     }
 
     async fn executors(&self) -> Result<Vec<ExecutorInfo>> {

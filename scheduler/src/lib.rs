@@ -12,6 +12,7 @@ mod decide;
 mod diff;
 mod event;
 mod evidence;
+mod fleet;
 mod lineage;
 mod literal;
 mod plan;
@@ -25,6 +26,7 @@ pub use backend::{Backend, EmbeddedBackend, ExecutorInfo, StepInput, StepOutput,
 pub use catalog::{LakeCatalog, LakeTable};
 pub use clock::{Clock, SystemClock};
 pub use diff::{ColumnChange, DiffOptions, TableDiff, diff_releases};
+pub use fleet::{Fleet, FleetSettings};
 pub use event::{RunEvent, RunSummary, StepAction, StepSummary, StepWork};
 pub use lakewright_lake::state::Operation;
 pub use plan::{RunPlan, StepPlan, plan_run};

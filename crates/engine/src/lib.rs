@@ -8,6 +8,7 @@
 //! Invariant: the same SQL over the same files gives the same rows, whoever runs it and however it is partitioned.
 
 mod fault;
+pub mod fleet;
 mod functions;
 mod json;
 mod query;
@@ -20,4 +21,4 @@ pub use json::{Compression, ReadMode, Reading, ScanReports};
 pub use query::Rows;
 pub use relation::{RawScan, Relation, TableScan, register_relation};
 pub use session::{Engine, EngineSettings};
-pub use write::{StepProgress, TableWrite, execute_table_write, plan_table_write};
+pub use write::{StepProgress, TableWrite, execute_table_write, plan_table_write, read_manifest};

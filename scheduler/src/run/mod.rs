@@ -39,11 +39,16 @@ use self::{
     drive::{Driver, Events},
     earlier::{Watch, find_accepted, finish, finish_earlier, unfinished},
     failure::error_of,
-    heartbeat::Heart,
     race::{Race, create},
     site::{Pace, Site, folder_of},
 };
-pub(crate) use self::{failure::error_of as abort_error, race::retrying, rejects::REJECTS_KIND};
+pub(crate) use self::{
+    accept::make_lake,
+    failure::error_of as abort_error,
+    heartbeat::Heart,
+    race::{chain, retrying},
+    rejects::REJECTS_KIND,
+};
 use crate::{
     Backend, Clock, ExecutorInfo, RunEvent, RunState, RunSummary, SystemClock, event::run_summary, record::read_run,
 };

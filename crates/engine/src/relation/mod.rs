@@ -21,6 +21,7 @@ use datafusion::{
 use lakewright_error::Result;
 use lakewright_lake::{DataFile, Prefix, RawObject};
 
+pub(crate) use self::parquet::named_readers;
 use self::{raw::RawTable, table::FileTable};
 use crate::{
     fault,

@@ -23,8 +23,11 @@ pub(super) fn write_manifest(files: &[DataFile]) -> Result<RecordBatch> {
     RecordBatch::try_new(manifest_schema(), vec![Arc::new(StringArray::from(rows))]).map_err(unreadable)
 }
 
-/// The files of the rows.
-pub(super) fn read_manifest(batch: &RecordBatch) -> Result<Vec<DataFile>> {
+/// The files that rows of a write node describe.
+///
+/// # Errors
+/// - [`ErrorKind::Internal`]: the rows are not those of a write node.
+pub fn read_manifest(batch: &RecordBatch) -> Result<Vec<DataFile>> {
     let rows = batch.columns().first().and_then(|column| column.as_string_opt::<i32>());
     let rows = rows.ok_or_else(|| Error::new(ErrorKind::Internal, "the write node gave rows of another form"))?;
     rows.iter().flatten().map(|row| serde_json::from_str(row).map_err(unreadable)).collect()

@@ -36,7 +36,10 @@ use tokio::task::JoinSet;
 
 pub(crate) use self::plan::WritePlanner;
 pub use self::progress::StepProgress;
-use self::{exec::with_siblings, manifest::read_manifest, plan::TableWriteNode};
+pub(crate) use self::exec::{TableWriteExec, with_siblings};
+pub use self::manifest::read_manifest;
+pub(crate) use self::progress::measure;
+use self::plan::TableWriteNode;
 use crate::{
     fault,
     query::{cast_to, plan_query},
@@ -141,10 +144,10 @@ pub async fn execute_table_write(
                 Some(Err(error)) => return Err(fault::from_join(error)),
                 None => break,
             },
-            _ = ticks.tick() => progress(progress::measure(plan.as_ref())),
+            _ = ticks.tick() => progress(measure(plan.as_ref())),
         }
     }
-    progress(progress::measure(plan.as_ref()));
+    progress(measure(plan.as_ref()));
     files.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(files)
 }

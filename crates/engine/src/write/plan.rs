@@ -94,7 +94,10 @@ impl UserDefinedLogicalNodeCore for TableWriteNode {
 
 /// DataFusion's planner, the write node, and our own numbering of rows.
 #[derive(Debug)]
-pub(crate) struct WritePlanner;
+pub(crate) struct WritePlanner {
+    /// Whether rows are numbered by our own node. On a fleet executors put it into each task: it does not travel.
+    pub(crate) numbers_rows: bool,
+}
 
 #[async_trait]
 impl QueryPlanner for WritePlanner {
@@ -104,7 +107,8 @@ impl QueryPlanner for WritePlanner {
         session: &dyn Session,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let planner = DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(WriteExtensionPlanner)]);
-        number_rows(planner.create_physical_plan(logical_plan, session).await?)
+        let plan = planner.create_physical_plan(logical_plan, session).await?;
+        if self.numbers_rows { number_rows(plan) } else { Ok(plan) }
     }
 }
 

@@ -1,0 +1,285 @@
+//! One execution of a plan by Ballista: submits it, watches it, fetches the rows of its last stage.
+//!
+//! Data flow: a plan -> tasks on executors -> counts while they run -> the rows of the write node, or an error as a task
+//! has raised it.
+//!
+//! Invariant: rows that cannot be fetched are a lost execution, never fewer rows.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use ballista_core::{
+    JobId,
+    client::BallistaClient,
+    serde::protobuf::{JobStatus, PartitionLocation, job_status::Status, task_status},
+};
+use ballista_scheduler::{
+    cluster::{ClusterStateEvent, ClusterStateEventStream},
+    state::{execution_graph::ExecutionGraphBox, execution_stage::ExecutionStage},
+};
+use datafusion::{physical_plan::ExecutionPlan, prelude::SessionContext};
+use futures::StreamExt;
+use lakewright_engine::{
+    StepProgress,
+    fleet::{FLEET_MESSAGE_BYTES_MAX, carried_error, objects_of_partition, progress_of},
+    read_manifest,
+};
+use lakewright_error::{Error, ErrorKind, Result};
+use lakewright_lake::DataFile;
+use tokio::{
+    sync::{RwLock, mpsc},
+    time::interval,
+};
+
+use super::{
+    Fleet, Server,
+    losses::{LOSSES_MAX, Losses, Part},
+};
+
+/// Time between two looks at a running job.
+const LOOK_INTERVAL: Duration = Duration::from_millis(200);
+
+/// Words of a job that wait to be read. The end of a job is also found by looking.
+const STATUSES_QUEUED_MAX: usize = 16;
+
+/// Tries of fetching rows, and milliseconds between them.
+const FETCH_TRIES: (u8, u64) = (3, 500);
+
+/// Objects that are named where a task has cost executors.
+const OBJECTS_NAMED_MAX: usize = 3;
+
+/// How an execution ended, where it did not fail.
+pub(super) enum Ended {
+    /// All rows are here.
+    Done { files: Vec<DataFile>, progress: StepProgress },
+    /// The fleet has lost it: it can be executed again.
+    Lost(Error),
+}
+
+type Graph = Arc<RwLock<ExecutionGraphBox>>;
+
+/// Cancels the job when it is dropped before its end.
+struct Running<'a> {
+    fleet: &'a Fleet,
+    job: Option<JobId>,
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        // A full queue means that the fleet is stopping or choked: what it runs then ends with its executors.
+        if let Some(job) = self.job.take() {
+            let _ = self.fleet.cancels.try_send(job);
+        }
+    }
+}
+
+/// Has a plan executed.
+///
+/// # Errors
+/// - The error of a task that failed, as it was raised.
+/// - [`ErrorKind::Exhausted`]: a task has ended the processes that ran it.
+///
+/// # Cancel safety
+/// Dropping the future cancels the job.
+pub(super) async fn run_job(
+    fleet: &Fleet,
+    name: &str,
+    session: SessionContext,
+    plan: Arc<dyn ExecutionPlan>,
+    progress: &(dyn Fn(StepProgress) + Send + Sync),
+) -> Result<Ended> {
+    let server = &fleet.server;
+    let events = server.cluster_state_events().await.map_err(unusable)?;
+    let (sender, statuses) = mpsc::channel(STATUSES_QUEUED_MAX);
+    let job = server.submit_physical_plan(name, Arc::new(session), plan, Some(sender)).await.map_err(unusable)?;
+    let mut running = Running { fleet, job: Some(job.clone()) };
+    let mut watch = Watch { server, job: &job, graph: None, losses: Losses::default(), progress, counts: None };
+    let status = watch.until_end(statuses, events).await?;
+    let counts = watch.last_counts().await;
+    let ended = match status {
+        Status::Successful(done) => match fetch_rows(done.partition_location).await {
+            Ok(files) => Ended::Done { files, progress: counts },
+            Err(error) => Ended::Lost(error),
+        },
+        Status::Failed(failed) => match carried_error(&failed.error) {
+            Some(error) => return Err(error),
+            None => Ended::Lost(lost(&failed.error)),
+        },
+        Status::Queued(_) | Status::Running(_) => Ended::Lost(lost("its end was not told")),
+    };
+    // It has ended: nothing is left to cancel but its data.
+    running.job = None;
+    server.state.executor_manager.clean_up_job_data(job);
+    Ok(ended)
+}
+
+/// What is looked at while a job runs.
+struct Watch<'a> {
+    server: &'a Server,
+    job: &'a JobId,
+    graph: Option<Graph>,
+    losses: Losses,
+    progress: &'a (dyn Fn(StepProgress) + Send + Sync),
+    counts: Option<StepProgress>,
+}
+
+impl Watch<'_> {
+    async fn until_end(
+        &mut self,
+        mut statuses: mpsc::Receiver<JobStatus>,
+        mut events: ClusterStateEventStream,
+    ) -> Result<Status> {
+        let mut ticks = interval(LOOK_INTERVAL);
+        loop {
+            tokio::select! {
+                // Losses first: the next look no longer sees who ran what.
+                biased;
+                Some(event) = events.next() => self.take_event(event).await?,
+                Some(status) = statuses.recv() => {
+                    if let Some(end) = end_of(status) {
+                        return Ok(end);
+                    }
+                }
+                _ = ticks.tick() => {
+                    self.look().await;
+                    // A word of the end is lost if the queue of words is full.
+                    let status = self.server.state.task_manager.get_job_status(self.job).await.map_err(unusable)?;
+                    if let Some(end) = status.and_then(end_of) {
+                        return Ok(end);
+                    }
+                }
+            }
+        }
+    }
+
+    async fn take_event(&mut self, event: ClusterStateEvent) -> Result<()> {
+        let ClusterStateEvent::RemovedExecutor { executor_id } = event else { return Ok(()) };
+        match self.losses.lose(&executor_id) {
+            Some(part) => Err(self.deadly(part).await),
+            None => Ok(()),
+        }
+    }
+
+    async fn look(&mut self) {
+        if self.graph.is_none() {
+            let cached = self.server.state.task_manager.get_running_job_cache();
+            self.graph = cached.get(self.job).map(|cached| Arc::clone(&cached.execution_graph));
+        }
+        let Some(graph) = self.graph.clone() else { return };
+        let graph = graph.read().await;
+        self.losses.saw(running_parts(&graph));
+        let counts = counts_of(&graph);
+        if self.counts != Some(counts) {
+            self.counts = Some(counts);
+            (self.progress)(counts);
+        }
+    }
+
+    async fn last_counts(&mut self) -> StepProgress {
+        self.look().await;
+        self.counts.unwrap_or_default()
+    }
+
+    async fn deadly(&self, (stage, partition): Part) -> Error {
+        let mut error = Error::new(ErrorKind::Exhausted, format!("a task has ended {LOSSES_MAX} executors that ran it"))
+            .with_hint("the logs of the executors say how they ended; give them more memory, or leave out what it reads");
+        if let Some(graph) = &self.graph
+            && let Some(stage) = graph.read().await.stages().get(&stage)
+            && let Some(plan) = plan_of(stage)
+        {
+            for object in objects_of_partition(plan, partition, OBJECTS_NAMED_MAX) {
+                error = error.with("object", object);
+            }
+        }
+        error
+    }
+}
+
+fn end_of(status: JobStatus) -> Option<Status> {
+    status.status.filter(|status| matches!(status, Status::Successful(_) | Status::Failed(_)))
+}
+
+fn plan_of(stage: &ExecutionStage) -> Option<&Arc<dyn ExecutionPlan>> {
+    match stage {
+        ExecutionStage::UnResolved(stage) => Some(&stage.plan),
+        ExecutionStage::Resolved(stage) => Some(&stage.plan),
+        ExecutionStage::Running(stage) => Some(&stage.plan),
+        ExecutionStage::Successful(stage) => Some(&stage.plan),
+        ExecutionStage::Failed(stage) => Some(&stage.plan),
+    }
+}
+
+fn running_parts(graph: &ExecutionGraphBox) -> BTreeMap<Part, String> {
+    let mut parts = BTreeMap::new();
+    for (stage_id, stage) in graph.stages() {
+        let ExecutionStage::Running(stage) = stage else { continue };
+        for task in &stage.task_infos {
+            if let task_status::Status::Running(running) = &task.task_status {
+                for partition in &task.global_input_partition_ids {
+                    parts.insert((*stage_id, *partition), running.executor_id.clone());
+                }
+            }
+        }
+    }
+    parts
+}
+
+fn counts_of(graph: &ExecutionGraphBox) -> StepProgress {
+    let mut counts = StepProgress::default();
+    for stage in graph.stages().values() {
+        match stage {
+            ExecutionStage::Running(stage) => {
+                counts.add(&stage.stage_metrics.as_deref().map(progress_of).unwrap_or_default());
+            }
+            ExecutionStage::Successful(stage) => counts.add(&progress_of(&stage.stage_metrics)),
+            _ => {}
+        }
+    }
+    counts
+}
+
+/// Fetches the rows of the last stage.
+///
+/// # Errors
+/// - [`ErrorKind::Unavailable`]: an executor does not answer, or has them no more.
+async fn fetch_rows(locations: Vec<PartitionLocation>) -> Result<Vec<DataFile>> {
+    let mut files = Vec::new();
+    for location in locations {
+        files.extend(fetch(location).await?);
+    }
+    Ok(files)
+}
+
+async fn fetch(location: PartitionLocation) -> Result<Vec<DataFile>> {
+    let layout = location.layout();
+    let (Some(executor), Some(partition)) = (location.executor_meta, location.partition_id) else {
+        return Err(Error::new(ErrorKind::Internal, "the fleet does not say where the rows of a step are"));
+    };
+    let unfetched = |error: ballista_core::error::BallistaError| {
+        Error::new(ErrorKind::Unavailable, "the rows that name a step's files cannot be fetched")
+            .with("location", &executor.host)
+            .with_source(error)
+    };
+    let port = u16::try_from(executor.port).unwrap_or_default();
+    let (tries, pause_ms) = FETCH_TRIES;
+    let bytes_max = FLEET_MESSAGE_BYTES_MAX as usize;
+    let client = BallistaClient::try_new(&executor.host, port, bytes_max, false, None, tries, pause_ms, 0, 0).await;
+    let mut client = client.map_err(unfetched)?;
+    let rows = client.fetch_partition(&executor.id, &partition.into(), location.file_id, layout, true).await;
+    let mut rows = rows.map_err(unfetched)?;
+    let mut files = Vec::new();
+    while let Some(batch) = rows.next().await {
+        files.extend(read_manifest(&batch.map_err(|error| unfetched(error.into()))?)?);
+    }
+    Ok(files)
+}
+
+fn unusable(error: ballista_core::error::BallistaError) -> Error {
+    Error::new(ErrorKind::Internal, "the fleet does not take a step").with_source(error)
+}
+
+/// What Ballista says of a job that no task of ours has failed.
+fn lost(text: &str) -> Error {
+    Error::new(ErrorKind::Unavailable, "the fleet has lost a step")
+        .with_hint("the logs of the executors say more")
+        .with_source(text.trim().to_owned())
+}

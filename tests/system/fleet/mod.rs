@@ -1,0 +1,4 @@
+//! Fleets: a scheduler and executors as real processes, compared with one process that does the same.
+
+mod music;
+mod process;
