@@ -31,7 +31,7 @@ use tokio::{
 };
 
 use super::{
-    Fleet, Server,
+    EndedJob, Fleet, Server,
     losses::{LOSSES_MAX, Losses, Part},
 };
 
@@ -57,18 +57,18 @@ pub(super) enum Ended {
 
 type Graph = Arc<RwLock<ExecutionGraphBox>>;
 
-/// Cancels the job when it is dropped before its end.
+/// Has the job cleared away when it is dropped, and cancelled before if it has not ended.
 struct Running<'a> {
     fleet: &'a Fleet,
-    job: Option<JobId>,
+    job: JobId,
+    has_ended: bool,
 }
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        // A full queue means that the fleet is stopping or choked: what it runs then ends with its executors.
-        if let Some(job) = self.job.take() {
-            let _ = self.fleet.cancels.try_send(job);
-        }
+        let ended = EndedJob { job: self.job.clone(), cancel: !self.has_ended };
+        // A full queue means that the fleet is stopping or choked: Ballista clears away later what has ended.
+        let _ = self.fleet.ended.try_send(ended);
     }
 }
 
@@ -91,9 +91,10 @@ pub(super) async fn run_job(
     let events = server.cluster_state_events().await.map_err(unusable)?;
     let (sender, statuses) = mpsc::channel(STATUSES_QUEUED_MAX);
     let job = server.submit_physical_plan(name, Arc::new(session), plan, Some(sender)).await.map_err(unusable)?;
-    let mut running = Running { fleet, job: Some(job.clone()) };
+    let mut running = Running { fleet, job: job.clone(), has_ended: false };
     let mut watch = Watch { server, job: &job, graph: None, losses: Losses::default(), progress, counts: None };
     let status = watch.until_end(statuses, events).await?;
+    running.has_ended = true;
     let counts = watch.last_counts().await;
     let ended = match status {
         Status::Successful(done) => match fetch_rows(done.partition_location).await {
@@ -106,9 +107,6 @@ pub(super) async fn run_job(
         },
         Status::Queued(_) | Status::Running(_) => Ended::Lost(lost("its end was not told")),
     };
-    // It has ended: nothing is left to cancel but its data.
-    running.job = None;
-    server.state.executor_manager.clean_up_job_data(job);
     Ok(ended)
 }
 

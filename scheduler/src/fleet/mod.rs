@@ -59,8 +59,11 @@ const TASK_TRIES_MAX: usize = 4;
 /// Tries of a stage whose input was lost.
 const STAGE_TRIES_MAX: usize = 6;
 
-/// Jobs that wait to be cancelled.
-const CANCELS_QUEUED_MAX: usize = 1024;
+/// Jobs that wait to be cleared away.
+const ENDED_QUEUED_MAX: usize = 1024;
+
+/// Pause before a job's data is removed: Ballista removes that of its inner stages first.
+const CLEAR_PAUSE: Duration = Duration::from_millis(500);
 
 /// Time between two heartbeats.
 const BEAT: Duration = Duration::from_secs(5);
@@ -84,6 +87,14 @@ pub struct FleetSettings {
     pub patience: Duration,
 }
 
+/// A job that nobody waits for any more.
+#[derive(Debug)]
+struct EndedJob {
+    job: JobId,
+    /// Whether it may still be running.
+    cancel: bool,
+}
+
 /// Executes steps on executors that have joined.
 pub struct Fleet {
     engine: Engine,
@@ -91,7 +102,7 @@ pub struct Fleet {
     local: LocalFiles,
     patience: Duration,
     address: String,
-    cancels: mpsc::Sender<JobId>,
+    ended: mpsc::Sender<EndedJob>,
     /// Listens, and looks after executors; ends with the fleet.
     tasks: JoinSet<()>,
     heart: Option<Heart>,
@@ -119,9 +130,9 @@ impl Fleet {
         let server: Server = create_scheduler(cluster, config).await.map_err(not_started)?;
 
         let mut tasks = JoinSet::new();
-        let (cancels, queue) = mpsc::channel(CANCELS_QUEUED_MAX);
+        let (ended, queue) = mpsc::channel(ENDED_QUEUED_MAX);
         tasks.spawn(members::look_after(server.clone()));
-        tasks.spawn(cancel_jobs(server.clone(), queue));
+        tasks.spawn(clear_jobs(server.clone(), queue));
         let served = server.clone();
         tasks.spawn(async move {
             if let Err(error) = start_grpc_service_with_listener(listener, served).await {
@@ -132,7 +143,7 @@ impl Fleet {
         let mut heart = Heart::new(&lake, BEAT);
         heart.announce(&address).await;
         tracing::info!(address, "fleet takes executors in");
-        Ok(Self { engine, server, local, patience, address, cancels, tasks, heart: Some(heart) })
+        Ok(Self { engine, server, local, patience, address, ended, tasks, heart: Some(heart) })
     }
 
     /// `host:port` at which executors join.
@@ -242,11 +253,12 @@ impl JobIdGenerator for RandomIds {
     }
 }
 
-async fn cancel_jobs(server: Server, mut queue: mpsc::Receiver<JobId>) {
-    while let Some(job) = queue.recv().await {
-        if let Err(error) = server.cancel_job(job.clone()).await {
+async fn clear_jobs(server: Server, mut queue: mpsc::Receiver<EndedJob>) {
+    while let Some(EndedJob { job, cancel }) = queue.recv().await {
+        if cancel && let Err(error) = server.cancel_job(job.clone()).await {
             tracing::warn!(%job, %error, "job cannot be cancelled");
         }
+        tokio::time::sleep(CLEAR_PAUSE).await;
         server.state.executor_manager.clean_up_job_data(job);
     }
 }
