@@ -9,4 +9,5 @@ mod fixture;
 mod modes;
 mod oracle;
 mod read;
+mod travel;
 mod write;
