@@ -108,7 +108,9 @@ fn check(settings: &ExecutorSettings) -> Result<()> {
     if settings.bind.is_unspecified() {
         return Err(Error::new(ErrorKind::Invalid, "an executor serves at one address, not at all of the machine's")
             .with("location", settings.bind)
-            .with_hint("name the address of a private interface, such as 10.0.0.6; whoever reaches it needs no token"));
+            .with_hint(
+                "name the address of a private interface, such as 10.0.0.6; whoever reaches it needs no token",
+            ));
     }
     Ok(())
 }

@@ -40,9 +40,8 @@ impl Scratch {
     /// # Errors
     /// - [`ErrorKind::Exhausted`], [`ErrorKind::Denied`]: it cannot be made.
     pub(crate) fn open(parent: &Path, limit_bytes: u64) -> Result<Self> {
-        let unusable = |error: io::Error| {
-            disk_error(error, "cannot make the scratch directory", &parent.display().to_string())
-        };
+        let unusable =
+            |error: io::Error| disk_error(error, "cannot make the scratch directory", &parent.display().to_string());
         fs::create_dir_all(parent).map_err(unusable)?;
         remove_left(parent).map_err(unusable)?;
         let root = parent.join(format!("{OWN}{}", Uuid::new_v4()));

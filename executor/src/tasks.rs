@@ -5,11 +5,7 @@
 //!
 //! Invariant: a task has succeeded only if what its scans saw is stored.
 
-use std::{
-    fmt,
-    path::PathBuf,
-    sync::Arc,
-};
+use std::{fmt, path::PathBuf, sync::Arc};
 
 use async_trait::async_trait;
 use ballista_core::{

@@ -26,8 +26,8 @@ pub use backend::{Backend, EmbeddedBackend, ExecutorInfo, StepInput, StepOutput,
 pub use catalog::{LakeCatalog, LakeTable};
 pub use clock::{Clock, SystemClock};
 pub use diff::{ColumnChange, DiffOptions, TableDiff, diff_releases};
-pub use fleet::{Fleet, FleetSettings};
 pub use event::{RunEvent, RunSummary, StepAction, StepSummary, StepWork};
+pub use fleet::{Fleet, FleetSettings};
 pub use lakewright_lake::state::Operation;
 pub use plan::{RunPlan, StepPlan, plan_run};
 pub use record::{RunRecord, RunState, list_runs, read_run};

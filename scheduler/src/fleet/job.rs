@@ -178,8 +178,10 @@ impl Watch<'_> {
     }
 
     async fn deadly(&self, (stage, partition): Part) -> Error {
-        let mut error = Error::new(ErrorKind::Exhausted, format!("a task has ended {LOSSES_MAX} executors that ran it"))
-            .with_hint("the logs of the executors say how they ended; give them more memory, or leave out what it reads");
+        let mut error =
+            Error::new(ErrorKind::Exhausted, format!("a task has ended {LOSSES_MAX} executors that ran it")).with_hint(
+                "the logs of the executors say how they ended; give them more memory, or leave out what it reads",
+            );
         if let Some(graph) = &self.graph
             && let Some(stage) = graph.read().await.stages().get(&stage)
             && let Some(plan) = plan_of(stage)

@@ -3,11 +3,7 @@
 //! Invariant: an executor is given up only if nobody listens at its port any more, or if it has been silent for as long
 //! as the fleet waits. Giving one up too early costs work, and changes no row.
 
-use std::{
-    collections::BTreeMap,
-    io,
-    time::{Duration, SystemTime},
-};
+use std::{collections::BTreeMap, io, time::Duration};
 
 use ballista_core::serde::{
     protobuf::{ExecutorStoppedParams, executor_status::Status, scheduler_grpc_server::SchedulerGrpc},
@@ -21,7 +17,7 @@ use tokio::{
 use tonic::Request;
 
 use super::{SILENCE_MAX_S, Server};
-use crate::ExecutorInfo;
+use crate::{Clock, ExecutorInfo, SystemClock};
 
 /// Time between two looks whether somebody listens at an executor's port.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
@@ -77,9 +73,12 @@ async fn give_up(server: &Server, executor_id: &str) {
 /// # Errors
 /// - [`ErrorKind::Unavailable`]: the fleet's state cannot be read.
 pub(super) async fn list(server: &Server) -> Result<Vec<ExecutorInfo>> {
-    let executors = server.state.executor_manager.get_executors_state().await.map_err(|error| {
-        Error::new(ErrorKind::Unavailable, "the executors cannot be listed").with_source(error)
-    })?;
+    let executors = server
+        .state
+        .executor_manager
+        .get_executors_state()
+        .await
+        .map_err(|error| Error::new(ErrorKind::Unavailable, "the executors cannot be listed").with_source(error))?;
     let infos = executors.into_iter().map(|(executor, seen, _)| ExecutorInfo {
         slots: executor.specification.vcores,
         slots_free: None,
@@ -95,7 +94,8 @@ pub(super) async fn list(server: &Server) -> Result<Vec<ExecutorInfo>> {
 /// Slots of the executors that take tasks at this moment.
 pub(super) async fn slots(server: &Server) -> usize {
     let Ok(executors) = server.state.executor_manager.get_executors_state().await else { return 0 };
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    // Heartbeats are stamped with this machine's clock.
+    let now = Duration::from_micros(u64::try_from(SystemClock.now_us()).unwrap_or_default());
     let mut slots = 0;
     for (executor, seen, _) in executors {
         let heartbeat = server.state.executor_manager.get_executor_hearbeat(&executor.id);

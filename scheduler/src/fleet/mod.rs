@@ -28,10 +28,7 @@ use lakewright_engine::{
     fleet::{FLEET_MESSAGE_BYTES_MAX, FleetCodec, LocalFiles},
 };
 use lakewright_error::{Error, ErrorKind, Result};
-use lakewright_lake::{
-    Prefix,
-    state::RangeReport,
-};
+use lakewright_lake::{Prefix, state::RangeReport};
 use tokio::{net::TcpListener, sync::mpsc, task::JoinSet};
 use uuid::Uuid;
 
@@ -194,7 +191,9 @@ fn check_private(ip: IpAddr) -> Result<()> {
     }
     Err(Error::new(ErrorKind::Invalid, "executors join at loopback or at one private address only")
         .with("location", ip)
-        .with_hint("name the address of a private interface, such as 10.0.0.5:50050; whoever reaches it needs no token"))
+        .with_hint(
+            "name the address of a private interface, such as 10.0.0.5:50050; whoever reaches it needs no token",
+        ))
 }
 
 /// The addresses between a provider and its customers.
@@ -269,7 +268,8 @@ mod tests {
 
     #[test]
     fn executors_join_at_private_addresses_only() {
-        for address in ["127.0.0.1", "10.1.2.3", "172.31.0.1", "192.168.0.2", "169.254.1.1", "100.64.0.1", "::1", "fd00::1"]
+        for address in
+            ["127.0.0.1", "10.1.2.3", "172.31.0.1", "192.168.0.2", "169.254.1.1", "100.64.0.1", "::1", "fd00::1"]
         {
             check_private(address.parse().unwrap()).unwrap();
         }

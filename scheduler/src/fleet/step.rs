@@ -80,9 +80,10 @@ fn sorted(mut files: Vec<DataFile>) -> Vec<DataFile> {
 
 /// The lake that a table is in: reports are stored there.
 fn lake_of(task: &StepTask) -> Result<Prefix> {
-    task.write.root.above(&layout::table_root(task.table.zone(), task.table.table())).ok_or_else(|| {
-        Error::new(ErrorKind::Internal, "a table does not lie in its lake").with("table", &task.table)
-    })
+    task.write
+        .root
+        .above(&layout::table_root(task.table.zone(), task.table.table()))
+        .ok_or_else(|| Error::new(ErrorKind::Internal, "a table does not lie in its lake").with("table", &task.table))
 }
 
 async fn wait_for_slots(fleet: &Fleet) -> Result<usize> {
@@ -96,7 +97,9 @@ async fn wait_for_slots(fleet: &Fleet) -> Result<usize> {
         if started.elapsed() > fleet.patience {
             return Err(Error::new(ErrorKind::Unavailable, "no executor has joined")
                 .with("location", &fleet.address)
-                .with_hint("start one with `lakewright executor`; `lakewright executors` lists those that have joined"));
+                .with_hint(
+                    "start one with `lakewright executor`; `lakewright executors` lists those that have joined",
+                ));
         }
         if !told {
             tracing::warn!(address = fleet.address, "step waits for executors to join");

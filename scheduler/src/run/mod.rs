@@ -34,6 +34,13 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 pub use self::inputs::raw_scan;
+pub(crate) use self::{
+    accept::make_lake,
+    failure::error_of as abort_error,
+    heartbeat::Heart,
+    race::{chain, retrying},
+    rejects::REJECTS_KIND,
+};
 use self::{
     accept::{Accepted, accept, ensure_lake, name_run},
     drive::{Driver, Events},
@@ -41,13 +48,6 @@ use self::{
     failure::error_of,
     race::{Race, create},
     site::{Pace, Site, folder_of},
-};
-pub(crate) use self::{
-    accept::make_lake,
-    failure::error_of as abort_error,
-    heartbeat::Heart,
-    race::{chain, retrying},
-    rejects::REJECTS_KIND,
 };
 use crate::{
     Backend, Clock, ExecutorInfo, RunEvent, RunState, RunSummary, SystemClock, event::run_summary, record::read_run,

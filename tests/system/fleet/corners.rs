@@ -39,7 +39,13 @@ fn facts() -> String {
             amount % 10_000,
             f / 2,
             tags.join(", "),
-            if f % 3 == 0 { "null" } else if f % 2 == 0 { "true" } else { "false" },
+            if f % 3 == 0 {
+                "null"
+            } else if f % 2 == 0 {
+                "true"
+            } else {
+                "false"
+            },
             f % 3,
             1 + f % 28,
         )
@@ -64,7 +70,10 @@ const SOURCES: [(&str, &str); 2] = [
          tags ARRAY<VARCHAR>, addr STRUCT<city VARCHAR, zip INT>, ts BIGINT, ok BOOLEAN, props MAP<VARCHAR, BIGINT>, \
          day DATE) STORED AS JSON LOCATION 'facts/';",
     ),
-    ("raw/dims.sql", "CREATE EXTERNAL TABLE raw.dims (dim INT, label VARCHAR, rate DOUBLE) STORED AS JSON LOCATION 'dims/';"),
+    (
+        "raw/dims.sql",
+        "CREATE EXTERNAL TABLE raw.dims (dim INT, label VARCHAR, rate DOUBLE) STORED AS JSON LOCATION 'dims/';",
+    ),
 ];
 
 /// Models by name; each is one corner.
@@ -73,36 +82,105 @@ const MODELS: [(&str, &str); 34] = [
     ("staging/dims", "SELECT * FROM raw.dims"),
     ("curated/inner_join", "SELECT f.id, d.label, f.amount FROM staging.facts f JOIN staging.dims d ON f.dim = d.dim"),
     ("curated/left_join", "SELECT f.id, d.label FROM staging.facts f LEFT JOIN staging.dims d ON f.dim = d.dim"),
-    ("curated/right_join", "SELECT f.id, d.dim, d.label FROM staging.facts f RIGHT JOIN staging.dims d ON f.dim = d.dim"),
+    (
+        "curated/right_join",
+        "SELECT f.id, d.dim, d.label FROM staging.facts f RIGHT JOIN staging.dims d ON f.dim = d.dim",
+    ),
     ("curated/full_join", "SELECT f.id, d.dim FROM staging.facts f FULL JOIN staging.dims d ON f.dim = d.dim AND f.ok"),
-    ("curated/self_join", "SELECT a.grp, count(*) AS pairs FROM staging.facts a JOIN staging.facts b ON a.name = b.name AND a.dim = b.dim AND a.id < b.id GROUP BY a.grp"),
-    ("curated/range_join", "SELECT d.dim, count(*) AS n FROM staging.dims d JOIN staging.facts f ON f.dim BETWEEN d.dim - 3 AND d.dim GROUP BY d.dim"),
-    ("curated/cross_join", "SELECT a.dim AS a, b.dim AS b, a.rate * b.rate AS product FROM staging.dims a CROSS JOIN staging.dims b WHERE a.dim + b.dim < 60"),
+    (
+        "curated/self_join",
+        "SELECT a.grp, count(*) AS pairs FROM staging.facts a JOIN staging.facts b ON a.name = b.name AND a.dim = b.dim AND a.id < b.id GROUP BY a.grp",
+    ),
+    (
+        "curated/range_join",
+        "SELECT d.dim, count(*) AS n FROM staging.dims d JOIN staging.facts f ON f.dim BETWEEN d.dim - 3 AND d.dim GROUP BY d.dim",
+    ),
+    (
+        "curated/cross_join",
+        "SELECT a.dim AS a, b.dim AS b, a.rate * b.rate AS product FROM staging.dims a CROSS JOIN staging.dims b WHERE a.dim + b.dim < 60",
+    ),
     ("curated/semi", "SELECT id FROM staging.facts WHERE dim IN (SELECT dim FROM staging.dims WHERE rate > 1.0)"),
-    ("curated/anti", "SELECT id FROM staging.facts f WHERE NOT EXISTS (SELECT 1 FROM staging.dims d WHERE d.dim = f.dim)"),
+    (
+        "curated/anti",
+        "SELECT id FROM staging.facts f WHERE NOT EXISTS (SELECT 1 FROM staging.dims d WHERE d.dim = f.dim)",
+    ),
     ("curated/not_in_null", "SELECT dim FROM staging.dims WHERE dim NOT IN (SELECT dim FROM staging.facts)"),
-    ("curated/not_in", "SELECT dim FROM staging.dims WHERE dim NOT IN (SELECT dim FROM staging.facts WHERE dim IS NOT NULL AND ok)"),
-    ("curated/scalar_subquery", "SELECT id, amount - (SELECT max(amount) FROM staging.facts) AS below FROM staging.facts WHERE amount > (SELECT avg(amount) FROM staging.facts)"),
-    ("curated/correlated", "SELECT id FROM staging.facts f WHERE amount = (SELECT max(amount) FROM staging.facts g WHERE g.grp = f.grp)"),
-    ("curated/group_nulls", "SELECT grp, count(*) AS n, count(dim) AS dims, sum(amount) AS total, min(name) AS low, max(name) AS high FROM staging.facts GROUP BY grp"),
-    ("curated/global", "SELECT count(*) AS n, sum(amount) AS total, avg(amount) AS mean, min(at) AS first, max(at) AS last, bool_and(ok) AS all_ok FROM staging.facts"),
-    ("curated/global_empty", "SELECT count(*) AS n, sum(amount) AS total, max(name) AS high FROM staging.facts WHERE id < 0"),
+    (
+        "curated/not_in",
+        "SELECT dim FROM staging.dims WHERE dim NOT IN (SELECT dim FROM staging.facts WHERE dim IS NOT NULL AND ok)",
+    ),
+    (
+        "curated/scalar_subquery",
+        "SELECT id, amount - (SELECT max(amount) FROM staging.facts) AS below FROM staging.facts WHERE amount > (SELECT avg(amount) FROM staging.facts)",
+    ),
+    (
+        "curated/correlated",
+        "SELECT id FROM staging.facts f WHERE amount = (SELECT max(amount) FROM staging.facts g WHERE g.grp = f.grp)",
+    ),
+    (
+        "curated/group_nulls",
+        "SELECT grp, count(*) AS n, count(dim) AS dims, sum(amount) AS total, min(name) AS low, max(name) AS high FROM staging.facts GROUP BY grp",
+    ),
+    (
+        "curated/global",
+        "SELECT count(*) AS n, sum(amount) AS total, avg(amount) AS mean, min(at) AS first, max(at) AS last, bool_and(ok) AS all_ok FROM staging.facts",
+    ),
+    (
+        "curated/global_empty",
+        "SELECT count(*) AS n, sum(amount) AS total, max(name) AS high FROM staging.facts WHERE id < 0",
+    ),
     ("curated/empty", "SELECT * FROM staging.dims WHERE dim < 0"),
     ("curated/distinct", "SELECT DISTINCT name, ok, dim % 3 AS third FROM staging.facts"),
-    ("curated/count_distinct", "SELECT grp, count(DISTINCT name) AS names, count(DISTINCT dim) AS dims FROM staging.facts GROUP BY grp"),
+    (
+        "curated/count_distinct",
+        "SELECT grp, count(DISTINCT name) AS names, count(DISTINCT dim) AS dims FROM staging.facts GROUP BY grp",
+    ),
     ("curated/grouping_sets", "SELECT grp, ok, count(*) AS n FROM staging.facts GROUP BY ROLLUP (grp, ok)"),
-    ("curated/having", "SELECT name, sum(amount) AS total FROM staging.facts GROUP BY name HAVING count(*) > 10 AND sum(amount) > 100"),
-    ("curated/filtered", "SELECT grp, count(*) FILTER (WHERE ok) AS good, count_if(f > 100) AS large, max_by(id, amount * 100000 + id) AS top FROM staging.facts GROUP BY grp"),
-    ("curated/numbers", "SELECT id, row_number() OVER (PARTITION BY grp ORDER BY amount DESC, id) AS place, rank() OVER (PARTITION BY ok ORDER BY f) AS rank FROM staging.facts"),
-    ("curated/frames", "SELECT id, sum(amount) OVER (PARTITION BY grp ORDER BY id ROWS BETWEEN 2 PRECEDING AND CURRENT ROW) AS moving, lag(id, 2) OVER (PARTITION BY dim ORDER BY id) AS before, lead(name) OVER (PARTITION BY grp ORDER BY id) AS after, first_value(id) OVER (PARTITION BY name ORDER BY id) AS first FROM staging.facts"),
-    ("curated/running", "SELECT id, sum(amount) OVER (ORDER BY id) AS running, ntile(7) OVER (ORDER BY id) AS tile FROM staging.facts"),
+    (
+        "curated/having",
+        "SELECT name, sum(amount) AS total FROM staging.facts GROUP BY name HAVING count(*) > 10 AND sum(amount) > 100",
+    ),
+    (
+        "curated/filtered",
+        "SELECT grp, count(*) FILTER (WHERE ok) AS good, count_if(f > 100) AS large, max_by(id, amount * 100000 + id) AS top FROM staging.facts GROUP BY grp",
+    ),
+    (
+        "curated/numbers",
+        "SELECT id, row_number() OVER (PARTITION BY grp ORDER BY amount DESC, id) AS place, rank() OVER (PARTITION BY ok ORDER BY f) AS rank FROM staging.facts",
+    ),
+    (
+        "curated/frames",
+        "SELECT id, sum(amount) OVER (PARTITION BY grp ORDER BY id ROWS BETWEEN 2 PRECEDING AND CURRENT ROW) AS moving, lag(id, 2) OVER (PARTITION BY dim ORDER BY id) AS before, lead(name) OVER (PARTITION BY grp ORDER BY id) AS after, first_value(id) OVER (PARTITION BY name ORDER BY id) AS first FROM staging.facts",
+    ),
+    (
+        "curated/running",
+        "SELECT id, sum(amount) OVER (ORDER BY id) AS running, ntile(7) OVER (ORDER BY id) AS tile FROM staging.facts",
+    ),
     ("curated/top", "SELECT id, amount FROM staging.facts ORDER BY amount DESC, id LIMIT 25 OFFSET 5"),
-    ("curated/unions", "SELECT dim, 'd' AS kind FROM staging.dims UNION ALL SELECT dim, 'f' FROM staging.facts WHERE f > 490 UNION ALL SELECT 1, 'one' UNION ALL SELECT count(*), 'n' FROM staging.facts"),
-    ("curated/set_ops", "SELECT dim FROM staging.dims INTERSECT SELECT dim FROM staging.facts EXCEPT SELECT dim FROM staging.facts WHERE ok"),
-    ("curated/nested", "SELECT id, addr, tags, props, addr.zip AS zip, size(tags) AS n, array_join(array_sort(tags), '-') AS joined, map_keys(props) AS keys, named_struct('a', id, 'b', name) AS made FROM staging.facts"),
-    ("curated/unnested", "SELECT tag, count(*) AS n FROM (SELECT unnest(tags) AS tag FROM staging.facts) t GROUP BY tag"),
-    ("curated/texts", "SELECT id, upper(name) AS u, length(name) AS n, reverse(name) AS r, substring(name, 1, 2) AS s, concat(name, '→', grp) AS c, rlike(name, '^[A-ZÅ]') AS m, sha2(name, 256) AS h, split(concat(name, ',x'), ',') AS p, lpad(grp, 6, '*') AS l FROM staging.facts"),
-    ("curated/times", "SELECT id, at, year(at) AS y, date_trunc('hour', at) AS h, date_format(at, 'yyyy-MM-dd HH:mm') AS t, datediff(day, DATE '2018-10-01') AS d, add_months(day, 3) AS m, unix_millis(at) AS ms, CAST(at AS VARCHAR) AS text, CAST(amount AS DECIMAL(10, 1)) AS rounded, amount * CAST(1.5 AS DECIMAL(4, 2)) AS more, f / 3 AS third, f IS NULL OR ok <=> NULL AS nothing FROM staging.facts"),
+    (
+        "curated/unions",
+        "SELECT dim, 'd' AS kind FROM staging.dims UNION ALL SELECT dim, 'f' FROM staging.facts WHERE f > 490 UNION ALL SELECT 1, 'one' UNION ALL SELECT count(*), 'n' FROM staging.facts",
+    ),
+    (
+        "curated/set_ops",
+        "SELECT dim FROM staging.dims INTERSECT SELECT dim FROM staging.facts EXCEPT SELECT dim FROM staging.facts WHERE ok",
+    ),
+    (
+        "curated/nested",
+        "SELECT id, addr, tags, props, addr.zip AS zip, size(tags) AS n, array_join(array_sort(tags), '-') AS joined, map_keys(props) AS keys, named_struct('a', id, 'b', name) AS made FROM staging.facts",
+    ),
+    (
+        "curated/unnested",
+        "SELECT tag, count(*) AS n FROM (SELECT unnest(tags) AS tag FROM staging.facts) t GROUP BY tag",
+    ),
+    (
+        "curated/texts",
+        "SELECT id, upper(name) AS u, length(name) AS n, reverse(name) AS r, substring(name, 1, 2) AS s, concat(name, '→', grp) AS c, rlike(name, '^[A-ZÅ]') AS m, sha2(name, 256) AS h, split(concat(name, ',x'), ',') AS p, lpad(grp, 6, '*') AS l FROM staging.facts",
+    ),
+    (
+        "curated/times",
+        "SELECT id, at, year(at) AS y, date_trunc('hour', at) AS h, date_format(at, 'yyyy-MM-dd HH:mm') AS t, datediff(day, DATE '2018-10-01') AS d, add_months(day, 3) AS m, unix_millis(at) AS ms, CAST(at AS VARCHAR) AS text, CAST(amount AS DECIMAL(10, 1)) AS rounded, amount * CAST(1.5 AS DECIMAL(4, 2)) AS more, f / 3 AS third, f IS NULL OR ok <=> NULL AS nothing FROM staging.facts",
+    ),
 ];
 
 const PARTITIONED: (&str, &str) = (
@@ -125,8 +203,7 @@ fn project() -> Project {
 }
 
 fn contents(project: &Project) -> BTreeMap<String, Vec<String>> {
-    let tables: Vec<String> =
-        MODELS.into_iter().chain([PARTITIONED]).map(|(path, _)| path.replace('/', ".")).collect();
+    let tables: Vec<String> = MODELS.into_iter().chain([PARTITIONED]).map(|(path, _)| path.replace('/', ".")).collect();
     project.contents(&tables.iter().map(String::as_str).collect::<Vec<_>>())
 }
 

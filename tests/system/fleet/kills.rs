@@ -2,7 +2,7 @@
 //!
 //! `LAKEWRIGHT_KILLS` takes another number of kills than the few of every test run.
 
-use std::{collections::BTreeMap, fs};
+use std::{collections::BTreeMap, fs, sync::OnceLock};
 
 use super::process::Fleet;
 use crate::{
@@ -17,7 +17,7 @@ const KILLS: f64 = 3.0;
 
 fn kills() -> impl Iterator<Item = u64> {
     let kills = requirement::number("LAKEWRIGHT_KILLS").unwrap_or(KILLS);
-    (0..).take_while(move |seed| f64::from(*seed) < kills).map(u64::from)
+    (0_u32..).take_while(move |seed| f64::from(*seed) < kills).map(u64::from)
 }
 
 /// Data whose reading takes a while, in a lake of its own.
@@ -25,12 +25,16 @@ fn project() -> Project {
     Project::music(12_000, 60, 4)
 }
 
-/// What an undisturbed run gives, and how many files the lake has then.
+/// What an undisturbed run gives, and how many files the lake has then. It is run once for all tests.
 fn undisturbed() -> (BTreeMap<String, Vec<String>>, u64) {
-    let project = project();
-    let fleet = Fleet::start(&project, 2);
-    fleet.submit();
-    (project.contents(&MUSIC_TABLES), project.lake_files().len() as u64)
+    static UNDISTURBED: OnceLock<(BTreeMap<String, Vec<String>>, u64)> = OnceLock::new();
+    let run = || {
+        let project = project();
+        let fleet = Fleet::start(&project, 2);
+        fleet.submit();
+        (project.contents(&MUSIC_TABLES), project.lake_files().len() as u64)
+    };
+    UNDISTURBED.get_or_init(run).clone()
 }
 
 /// Submits a run without waiting for it, and waits until the lake has so many files or the run has ended.

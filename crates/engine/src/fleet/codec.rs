@@ -28,9 +28,7 @@ use prost::Message;
 use super::message::{
     CompressionMessage, FleetNode, JsonScanMessage, ModeMessage, Node, ReportsMessage, TableWriteMessage,
 };
-use crate::{
-    Compression, ReadMode, Reading, ScanReports, TableWrite, fault, json::JsonSource, write::TableWriteExec,
-};
+use crate::{Compression, ReadMode, Reading, ScanReports, TableWrite, fault, json::JsonSource, write::TableWriteExec};
 
 /// The codec of a fleet's plans.
 #[derive(Debug, Default)]
@@ -134,8 +132,8 @@ impl FleetCodec {
         let reading = Reading { mode, corrupt_record: message.corrupt_record.clone() };
         let scan = message.scan.as_ref().ok_or_else(|| internal_datafusion_err!("a scan has no files"))?;
         let schema = parse_table_schema_from_proto(scan)?;
-        let source = JsonSource::new(open(&message.raw)?, compression, reading, schema)
-            .with_reports(reports.transpose()?);
+        let source =
+            JsonSource::new(open(&message.raw)?, compression, reading, schema).with_reports(reports.transpose()?);
         let decode = PhysicalPlanDecodeContext::new(ctx, self);
         let config = parse_protobuf_file_scan_config(scan, &decode, proto_converter, Arc::new(source))?;
         let groups = with_etags(config.file_groups.clone(), message.etags)?;

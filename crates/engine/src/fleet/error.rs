@@ -40,8 +40,22 @@ const KINDS: [(ErrorKind, &str); 10] = [
 
 /// Keys of context that errors of a task carry.
 const CONTEXT_KEYS: [&str; 16] = [
-    "object", "offset", "line", "reason", "column", "file", "type", "table", "source", "bucket", "key", "limit", "bytes",
-    "rejects", "location", "directory",
+    "object",
+    "offset",
+    "line",
+    "reason",
+    "column",
+    "file",
+    "type",
+    "table",
+    "source",
+    "bucket",
+    "key",
+    "limit",
+    "bytes",
+    "rejects",
+    "location",
+    "directory",
 ];
 
 #[derive(Serialize, Deserialize)]
@@ -169,8 +183,7 @@ fn is_ballistas(error: &DataFusionError) -> bool {
 }
 
 fn is_boxed_ballistas(error: &(dyn StdError + Send + Sync + 'static)) -> bool {
-    error.downcast_ref::<BallistaError>().is_some()
-        || error.downcast_ref::<DataFusionError>().is_some_and(is_ballistas)
+    error.downcast_ref::<BallistaError>().is_some() || error.downcast_ref::<DataFusionError>().is_some_and(is_ballistas)
 }
 
 #[cfg(test)]

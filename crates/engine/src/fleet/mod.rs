@@ -14,6 +14,7 @@ mod metrics;
 mod stores;
 mod task;
 
+pub(crate) use self::stores::OpenedStores;
 pub use self::{
     codec::FleetCodec,
     error::{carried_error, carry, carry_error},
@@ -21,7 +22,6 @@ pub use self::{
     stores::LocalFiles,
     task::{PreparedTask, objects_of_partition, prepare_task, store_reports, task_context},
 };
-pub(crate) use self::stores::OpenedStores;
 
 /// Bytes of one message between a scheduler and its executors: a stage's plan names all files of a task.
 pub const FLEET_MESSAGE_BYTES_MAX: u32 = 256 << 20;

@@ -34,12 +34,12 @@ use lakewright_error::{Error, ErrorKind, Result};
 use lakewright_lake::{DataFile, Prefix};
 use tokio::task::JoinSet;
 
-pub(crate) use self::plan::WritePlanner;
-pub use self::progress::StepProgress;
 pub(crate) use self::exec::{TableWriteExec, with_siblings};
 pub use self::manifest::read_manifest;
-pub(crate) use self::progress::measure;
 use self::plan::TableWriteNode;
+pub(crate) use self::plan::WritePlanner;
+pub use self::progress::StepProgress;
+pub(crate) use self::progress::measure;
 use crate::{
     fault,
     query::{cast_to, plan_query},

@@ -10,7 +10,7 @@ use datafusion::{
 use datafusion_proto::{physical_plan::AsExecutionPlan, protobuf::PhysicalPlanNode};
 use lakewright_engine::{
     Compression, RawScan, ReadMode, Reading, Relation, ScanReports, TableScan,
-    fleet::{FleetCodec, LocalFiles, carry_error, carried_error, prepare_task, store_reports},
+    fleet::{FleetCodec, LocalFiles, carried_error, carry_error, prepare_task, store_reports},
     plan_table_write, read_manifest, register_relation,
 };
 use lakewright_error::ErrorKind;
@@ -109,8 +109,7 @@ async fn a_write_over_raw_objects_says_the_same_after_it_has_travelled_and_repor
     store_reports(&prepared.reports).await.unwrap();
     let names = list_names(&fixture.lake, "scans/x").await.unwrap();
     assert_eq!(names.len(), 1, "{names:?}");
-    let report: ScanReport =
-        read_object(&fixture.lake, &format!("scans/x/{}", names[0])).await.unwrap().unwrap();
+    let report: ScanReport = read_object(&fixture.lake, &format!("scans/x/{}", names[0])).await.unwrap().unwrap();
     let rejects: u64 = report.ranges.iter().map(|range| range.tally.rejects).sum();
     assert_eq!((report.ranges.len(), rejects), (2, 1));
 }
