@@ -32,7 +32,7 @@ fn facts() -> String {
         let ts = 1_541_000_000_000 + next(&mut state, 2_000_000_000);
         writeln!(
             lines,
-            "{{\"id\": {id}, \"grp\": {grp}, \"dim\": {dim}, \"amount\": {}.{:04}, \"f\": {}.5, \"name\": {name}, \
+            "{{\"id\": {id}, \"grp\": {grp}, \"dim\": {dim}, \"amount\": {}.{:04}, \"num\": {}.5, \"name\": {name}, \
              \"tags\": [{}], \"addr\": {{\"city\": {name}, \"zip\": {zip}}}, \"ts\": {ts}, \"ok\": {}, \
              \"props\": {{\"k{}\": {f}}}, \"day\": \"2018-11-{:02}\"}}",
             amount / 10_000,
@@ -66,7 +66,7 @@ fn dims() -> String {
 const SOURCES: [(&str, &str); 2] = [
     (
         "raw/facts.sql",
-        "CREATE EXTERNAL TABLE raw.facts (id BIGINT, grp VARCHAR, dim INT, amount DECIMAL(18, 4), f DOUBLE, name VARCHAR, \
+        "CREATE EXTERNAL TABLE raw.facts (id BIGINT, grp VARCHAR, dim INT, amount DECIMAL(18, 4), num DOUBLE, name VARCHAR, \
          tags ARRAY<VARCHAR>, addr STRUCT<city VARCHAR, zip INT>, ts BIGINT, ok BOOLEAN, props MAP<VARCHAR, BIGINT>, \
          day DATE) STORED AS JSON LOCATION 'facts/';",
     ),
@@ -142,11 +142,11 @@ const MODELS: [(&str, &str); 34] = [
     ),
     (
         "curated/filtered",
-        "SELECT grp, count(*) FILTER (WHERE ok) AS good, count_if(f > 100) AS large, max_by(id, amount * 100000 + id) AS top FROM staging.facts GROUP BY grp",
+        "SELECT grp, count(*) FILTER (WHERE ok) AS good, count_if(num > 100) AS large, max_by(id, amount * 100000 + id) AS top FROM staging.facts GROUP BY grp",
     ),
     (
         "curated/numbers",
-        "SELECT id, row_number() OVER (PARTITION BY grp ORDER BY amount DESC, id) AS place, rank() OVER (PARTITION BY ok ORDER BY f) AS rank FROM staging.facts",
+        "SELECT id, row_number() OVER (PARTITION BY grp ORDER BY amount DESC, id) AS place, rank() OVER (PARTITION BY ok ORDER BY num) AS rank FROM staging.facts",
     ),
     (
         "curated/frames",
@@ -159,7 +159,7 @@ const MODELS: [(&str, &str); 34] = [
     ("curated/top", "SELECT id, amount FROM staging.facts ORDER BY amount DESC, id LIMIT 25 OFFSET 5"),
     (
         "curated/unions",
-        "SELECT dim, 'd' AS kind FROM staging.dims UNION ALL SELECT dim, 'f' FROM staging.facts WHERE f > 490 UNION ALL SELECT 1, 'one' UNION ALL SELECT count(*), 'n' FROM staging.facts",
+        "SELECT dim, 'd' AS kind FROM staging.dims UNION ALL SELECT dim, 'f' FROM staging.facts WHERE num > 490 UNION ALL SELECT 1, 'one' UNION ALL SELECT count(*), 'n' FROM staging.facts",
     ),
     (
         "curated/set_ops",
@@ -179,7 +179,7 @@ const MODELS: [(&str, &str); 34] = [
     ),
     (
         "curated/times",
-        "SELECT id, at, year(at) AS y, date_trunc('hour', at) AS h, date_format(at, 'yyyy-MM-dd HH:mm') AS t, datediff(day, DATE '2018-10-01') AS d, add_months(day, 3) AS m, unix_millis(at) AS ms, CAST(at AS VARCHAR) AS text, CAST(amount AS DECIMAL(10, 1)) AS rounded, amount * CAST(1.5 AS DECIMAL(4, 2)) AS more, f / 3 AS third, f IS NULL OR ok <=> NULL AS nothing FROM staging.facts",
+        "SELECT id, at, year(at) AS y, date_trunc('hour', at) AS h, date_format(at, 'yyyy-MM-dd HH:mm') AS t, datediff(day, DATE '2018-10-01') AS d, add_months(day, 3) AS m, unix_millis(at) AS ms, CAST(at AS VARCHAR) AS text, CAST(amount AS DECIMAL(10, 1)) AS rounded, amount * CAST(1.5 AS DECIMAL(4, 2)) AS more, num / 3 AS third, num IS NULL OR ok <=> NULL AS nothing FROM staging.facts",
     ),
 ];
 
