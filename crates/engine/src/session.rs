@@ -32,7 +32,7 @@ use lakewright_lake::Prefix;
 use crate::{
     fault,
     fleet::{FLEET_MESSAGE_BYTES_MAX, LocalFiles, OpenedStores},
-    functions::with_functions,
+    functions::{with_functions, with_functions_of},
     write::WritePlanner,
 };
 
@@ -136,7 +136,8 @@ impl Engine {
         let catalogs = MemoryCatalogProviderList::new();
         let name = &self.template.config_options().catalog.default_catalog;
         catalogs.register_catalog(name.clone(), Arc::new(MemoryCatalogProvider::new()));
-        SessionStateBuilder::new_from_existing(self.template.as_ref().clone()).with_catalog_list(Arc::new(catalogs))
+        let builder = SessionStateBuilder::new_from_existing(self.template.as_ref().clone());
+        with_functions_of(builder, &self.template).with_catalog_list(Arc::new(catalogs))
     }
 
     /// The functions that SQL may call, for the compiler.
