@@ -27,11 +27,11 @@ use lakewright_error::{Error, ErrorKind, Result};
 use lakewright_lake::DataFile;
 use tokio::{
     sync::{RwLock, mpsc},
-    time::interval,
+    time::{interval, sleep},
 };
 
 use super::{
-    EndedJob, Fleet, Server,
+    EndedJob, Fleet,
     losses::{LOSSES_MAX, Losses, Part},
 };
 
@@ -43,6 +43,10 @@ const STATUSES_QUEUED_MAX: usize = 16;
 
 /// Tries of fetching rows, and milliseconds between them.
 const FETCH_TRIES: (u8, u64) = (3, 500);
+
+/// Looks for a job that has ended, and the pause between them.
+const FINDS_MAX: u32 = 50;
+const FIND_PAUSE: Duration = Duration::from_millis(20);
 
 /// Objects that are named where a task has cost executors.
 const OBJECTS_NAMED_MAX: usize = 3;
@@ -72,7 +76,16 @@ impl Drop for Running<'_> {
     }
 }
 
-/// Has a plan executed.
+/// Who is told how a job gets on, and what the step has cost so far.
+pub(super) struct Watching<'a> {
+    pub(super) progress: &'a (dyn Fn(StepProgress) + Send + Sync),
+    pub(super) losses: &'a mut Losses,
+}
+
+/// Has a plan executed, each of its stages once.
+///
+/// Ballista runs a stage again when what it has read or written is lost, but what its first run has handed to later
+/// stages stays there: rows would be read twice. A job in which that has begun is given up as lost.
 ///
 /// # Errors
 /// - The error of a task that failed, as it was raised.
@@ -85,47 +98,58 @@ pub(super) async fn run_job(
     name: &str,
     session: SessionContext,
     plan: Arc<dyn ExecutionPlan>,
-    progress: &(dyn Fn(StepProgress) + Send + Sync),
+    watching: Watching<'_>,
 ) -> Result<Ended> {
     let server = &fleet.server;
     let events = server.cluster_state_events().await.map_err(unusable)?;
     let (sender, statuses) = mpsc::channel(STATUSES_QUEUED_MAX);
     let job = server.submit_physical_plan(name, Arc::new(session), plan, Some(sender)).await.map_err(unusable)?;
     let mut running = Running { fleet, job: job.clone(), has_ended: false };
-    let mut watch = Watch { server, job: &job, graph: None, losses: Losses::default(), progress, counts: None };
-    let status = watch.until_end(statuses, events).await?;
-    running.has_ended = true;
-    let counts = watch.last_counts().await;
-    let ended = match status {
-        Status::Successful(done) => match fetch_rows(done.partition_location).await {
-            Ok(files) => Ended::Done { files, progress: counts },
-            Err(error) => Ended::Lost(error),
-        },
-        Status::Failed(failed) => match carried_error(&failed.error) {
-            Some(error) => return Err(error),
-            None => Ended::Lost(lost(&failed.error)),
-        },
-        Status::Queued(_) | Status::Running(_) => Ended::Lost(lost("its end was not told")),
+    let mut watch = Watch { fleet, job: &job, graph: None, watching, counts: None };
+    let Some(status) = watch.until_end(statuses, events).await? else {
+        return Ok(Ended::Lost(lost("an executor has gone, and a stage of the step would be run again")));
     };
-    Ok(ended)
+    running.has_ended = true;
+    let locations = match status {
+        Status::Successful(done) => done.partition_location,
+        Status::Failed(failed) => {
+            return carried_error(&failed.error).map_or_else(|| Ok(Ended::Lost(lost(&failed.error))), Err);
+        }
+        Status::Queued(_) | Status::Running(_) => return Ok(Ended::Lost(lost("its end was not told"))),
+    };
+    let Some(progress) = watch.last_counts().await else {
+        return Ok(Ended::Lost(lost("nothing shows that each of its stages was run once")));
+    };
+    Ok(match fetch_rows(locations).await {
+        Ok(files) => Ended::Done { files, progress },
+        Err(error) => Ended::Lost(error),
+    })
 }
 
 /// What is looked at while a job runs.
 struct Watch<'a> {
-    server: &'a Server,
+    fleet: &'a Fleet,
     job: &'a JobId,
     graph: Option<Graph>,
-    losses: Losses,
-    progress: &'a (dyn Fn(StepProgress) + Send + Sync),
+    watching: Watching<'a>,
     counts: Option<StepProgress>,
 }
 
+/// Whether every stage of a job is, or was, run for the first time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stages {
+    First,
+    Again,
+    Unknown,
+}
+
 impl Watch<'_> {
+    /// How the job has ended; `None` if one of its stages is run again.
     async fn until_end(
         &mut self,
         mut statuses: mpsc::Receiver<JobStatus>,
         mut events: ClusterStateEventStream,
-    ) -> Result<Status> {
+    ) -> Result<Option<Status>> {
         let mut ticks = interval(LOOK_INTERVAL);
         loop {
             tokio::select! {
@@ -134,15 +158,17 @@ impl Watch<'_> {
                 Some(event) = events.next() => self.take_event(event).await?,
                 Some(status) = statuses.recv() => {
                     if let Some(end) = end_of(status) {
-                        return Ok(end);
+                        return Ok(Some(end));
                     }
                 }
                 _ = ticks.tick() => {
-                    self.look().await;
+                    if self.look().await == Stages::Again {
+                        return Ok(None);
+                    }
                     // A word of the end is lost if the queue of words is full.
-                    let status = self.server.state.task_manager.get_job_status(self.job).await.map_err(unusable)?;
-                    if let Some(end) = status.and_then(end_of) {
-                        return Ok(end);
+                    let tasks = &self.fleet.server.state.task_manager;
+                    if let Some(end) = tasks.get_job_status(self.job).await.map_err(unusable)?.and_then(end_of) {
+                        return Ok(Some(end));
                     }
                 }
             }
@@ -151,30 +177,45 @@ impl Watch<'_> {
 
     async fn take_event(&mut self, event: ClusterStateEvent) -> Result<()> {
         let ClusterStateEvent::RemovedExecutor { executor_id } = event else { return Ok(()) };
-        match self.losses.lose(&executor_id) {
+        match self.watching.losses.lose(&executor_id) {
             Some(part) => Err(self.deadly(part).await),
             None => Ok(()),
         }
     }
 
-    async fn look(&mut self) {
+    async fn look(&mut self) -> Stages {
         if self.graph.is_none() {
-            let cached = self.server.state.task_manager.get_running_job_cache();
+            let cached = self.fleet.server.state.task_manager.get_running_job_cache();
             self.graph = cached.get(self.job).map(|cached| Arc::clone(&cached.execution_graph));
         }
-        let Some(graph) = self.graph.clone() else { return };
+        let Some(graph) = self.graph.clone() else { return Stages::Unknown };
         let graph = graph.read().await;
-        self.losses.saw(running_parts(&graph));
+        self.watching.losses.saw(running_parts(&graph));
         let counts = counts_of(&graph);
         if self.counts != Some(counts) {
             self.counts = Some(counts);
-            (self.progress)(counts);
+            (self.watching.progress)(counts);
         }
+        if graph.stages().values().all(|stage| attempt_of(stage) == 0) { Stages::First } else { Stages::Again }
     }
 
-    async fn last_counts(&mut self) -> StepProgress {
-        self.look().await;
-        self.counts.unwrap_or_default()
+    /// The counts of a job that has ended; `None` if it is not known that each of its stages was run once.
+    async fn last_counts(&mut self) -> Option<StepProgress> {
+        for _ in 0..FINDS_MAX {
+            match self.look().await {
+                Stages::First => return Some(self.counts.unwrap_or_default()),
+                Stages::Again => return None,
+                // It was too quick to be seen running: the record of ended jobs has it.
+                Stages::Unknown => {
+                    let ended = self.fleet.jobs.get_execution_graph(self.job).await.ok().flatten();
+                    self.graph = ended.map(|graph| Arc::new(RwLock::new(graph)));
+                }
+            }
+            if self.graph.is_none() {
+                sleep(FIND_PAUSE).await;
+            }
+        }
+        None
     }
 
     async fn deadly(&self, (stage, partition): Part) -> Error {
@@ -205,6 +246,17 @@ fn plan_of(stage: &ExecutionStage) -> Option<&Arc<dyn ExecutionPlan>> {
         ExecutionStage::Running(stage) => Some(&stage.plan),
         ExecutionStage::Successful(stage) => Some(&stage.plan),
         ExecutionStage::Failed(stage) => Some(&stage.plan),
+    }
+}
+
+/// Times that a stage was begun again.
+fn attempt_of(stage: &ExecutionStage) -> usize {
+    match stage {
+        ExecutionStage::UnResolved(stage) => stage.stage_attempt_num,
+        ExecutionStage::Resolved(stage) => stage.stage_attempt_num,
+        ExecutionStage::Running(stage) => stage.stage_attempt_num,
+        ExecutionStage::Successful(stage) => stage.stage_attempt_num,
+        ExecutionStage::Failed(stage) => stage.stage_attempt_num,
     }
 }
 

@@ -16,7 +16,7 @@ use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use ballista_core::{JobId, config::TaskSchedulingPolicy};
 use ballista_scheduler::{
-    cluster::BallistaCluster,
+    cluster::{BallistaCluster, JobState},
     config::{SchedulerConfig, TaskDistributionPolicy},
     scheduler_process::{create_scheduler, start_grpc_service_with_listener},
     scheduler_server::{JobIdGenerator, SchedulerServer},
@@ -96,6 +96,8 @@ struct EndedJob {
 pub struct Fleet {
     engine: Engine,
     server: Server,
+    /// The jobs of the server, those that have ended too.
+    jobs: Arc<dyn JobState>,
     local: LocalFiles,
     patience: Duration,
     address: String,
@@ -124,6 +126,7 @@ impl Fleet {
         let host = host.unwrap_or_else(|| bound.ip().to_string());
         let config = Arc::new(scheduler_config(&engine, &host, bound.port()));
         let cluster = BallistaCluster::new_from_config(&config).await.map_err(not_started)?;
+        let jobs = cluster.job_state();
         let server: Server = create_scheduler(cluster, config).await.map_err(not_started)?;
 
         let mut tasks = JoinSet::new();
@@ -140,7 +143,7 @@ impl Fleet {
         let mut heart = Heart::new(&lake, BEAT);
         heart.announce(&address).await;
         tracing::info!(address, "fleet takes executors in");
-        Ok(Self { engine, server, local, patience, address, ended, tasks, heart: Some(heart) })
+        Ok(Self { engine, server, jobs, local, patience, address, ended, tasks, heart: Some(heart) })
     }
 
     /// `host:port` at which executors join.

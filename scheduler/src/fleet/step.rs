@@ -22,13 +22,14 @@ use uuid::Uuid;
 
 use super::{
     Fleet,
-    job::{Ended, run_job},
+    job::{Ended, Watching, run_job},
+    losses::Losses,
     members,
 };
 use crate::{StepInput, StepOutput, StepTask, run::retrying};
 
 /// Executions of a step of which the fleet has lost the earlier ones.
-const EXECUTIONS_MAX: u32 = 3;
+const EXECUTIONS_MAX: u32 = 8;
 
 /// Bytes of input that one task is for, where there is more than the slots take at once.
 const TASK_BYTES: u64 = 128 << 20;
@@ -57,10 +58,12 @@ pub(super) async fn execute(
     fleet.local.check(&task.write.root)?;
     let lake = lake_of(&task)?;
     let mut lost = None;
+    let mut losses = Losses::default();
     for _ in 0..EXECUTIONS_MAX {
         let slots = wait_for_slots(fleet).await?;
         let (plan, session, scans) = plan(fleet, &task, &lake, slots).await?;
-        match run_job(fleet, &task.table.to_string(), session, plan, progress).await? {
+        let watching = Watching { progress, losses: &mut losses };
+        match run_job(fleet, &task.table.to_string(), session, plan, watching).await? {
             Ended::Done { files, progress } => {
                 return Ok(StepOutput { files: sorted(files), progress, reports: read_reports(&lake, scans).await? });
             }
