@@ -39,9 +39,9 @@ fn facts() -> String {
             amount % 10_000,
             f / 2,
             tags.join(", "),
-            if f % 3 == 0 {
+            if f.is_multiple_of(3) {
                 "null"
-            } else if f % 2 == 0 {
+            } else if f.is_multiple_of(2) {
                 "true"
             } else {
                 "false"
