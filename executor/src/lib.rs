@@ -1,1 +1,128 @@
-//! The data plane: a host of Ballista's executor.
+//! The data plane: what makes a process of this program an executor of a fleet.
+//!
+//! Data flow: [`run_executor`] finds the fleet of a lake ([`leader`]) -> joins it ([`host`]) -> runs tasks ([`tasks`]) in
+//! a directory of its own ([`scratch`]) -> when the fleet has gone, looks for the next one.
+//!
+//! Invariant: knows no jobs and no runs. What it executes was planned by a scheduler, and what it writes is named by
+//! nobody until the scheduler has its rows.
+
+mod host;
+mod leader;
+mod scratch;
+mod tasks;
+
+use std::{net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use lakewright_engine::{Engine, EngineSettings, fleet::LocalFiles};
+use lakewright_error::{Error, ErrorKind, Result};
+use lakewright_lake::Prefix;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use self::{
+    host::{Host, Left},
+    scratch::Scratch,
+};
+
+/// Pause before the fleet is looked for again.
+const LOOK_PAUSE: Duration = Duration::from_millis(500);
+
+/// Longest such pause, for as long as nobody is found.
+const LOOK_PAUSE_MAX: Duration = Duration::from_secs(5);
+
+/// What an executor is given.
+#[derive(Clone, Debug)]
+pub struct ExecutorSettings {
+    /// The lake whose fleet it joins.
+    pub lake: Option<Prefix>,
+    /// `host:port` at which the fleet takes executors in; looked up in the lake if none.
+    pub fleet: Option<String>,
+    /// The address of this machine at which it serves the fleet, and nobody else.
+    pub bind: IpAddr,
+    /// The port for tasks, and one above it that for data; any free ones if none.
+    pub port: Option<u16>,
+    /// The name or address by which others reach it; `bind` if none.
+    pub host: Option<String>,
+    /// Tasks at once.
+    pub slots: usize,
+    /// Memory of all tasks, in bytes.
+    pub memory_bytes: u64,
+    /// Directory for what tasks leave for others and for what does not fit into memory.
+    pub scratch: PathBuf,
+    /// Size of either at which tasks fail instead of filling the disk, in bytes.
+    pub scratch_limit_bytes: u64,
+    /// How long it goes on after it was told to stop.
+    pub drain: Duration,
+    /// Whether plans may name files of the local disk.
+    pub local: LocalFiles,
+}
+
+/// Runs until `stop` fires: then it takes no more tasks, ends those that it has, and serves their rows for as long as
+/// somebody needs them, up to the time that it was given.
+///
+/// # Errors
+/// - [`ErrorKind::Invalid`]: neither a lake nor a fleet is named, or the address is open to everybody.
+/// - [`ErrorKind::Exhausted`], [`ErrorKind::Denied`]: the scratch directory cannot be made.
+pub async fn run_executor(settings: ExecutorSettings, stop: CancellationToken) -> Result<()> {
+    check(&settings)?;
+    let scratch = Arc::new(Scratch::open(&settings.scratch, settings.scratch_limit_bytes)?);
+    let engine = Engine::for_executor(
+        EngineSettings {
+            memory_limit_bytes: settings.memory_bytes,
+            spill_dir: scratch.spill_dir(),
+            spill_limit_bytes: settings.scratch_limit_bytes,
+            target_partitions: settings.slots,
+        },
+        settings.local,
+    )?;
+    let host = Host { settings: &settings, engine, scratch: &scratch };
+    let mut pause = LOOK_PAUSE;
+    while !stop.is_cancelled() {
+        for address in leader::find(&settings).await {
+            match host.serve(&address, &stop).await {
+                Ok(Left::Stopped) => return Ok(()),
+                Ok(Left::Lost) => {
+                    tracing::warn!(address, "fleet has gone");
+                    pause = LOOK_PAUSE;
+                    break;
+                }
+                Err(error) => tracing::warn!(address, error = chain(&error), "fleet cannot be joined"),
+            }
+            if stop.is_cancelled() {
+                return Ok(());
+            }
+        }
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = sleep(pause) => pause = (pause * 2).min(LOOK_PAUSE_MAX),
+        }
+    }
+    Ok(())
+}
+
+fn check(settings: &ExecutorSettings) -> Result<()> {
+    if settings.lake.is_none() && settings.fleet.is_none() {
+        return Err(Error::new(ErrorKind::Invalid, "nothing says which fleet to join")
+            .with_hint("give --lake LOCATION, or --fleet HOST:PORT"));
+    }
+    if settings.bind.is_unspecified() {
+        return Err(Error::new(ErrorKind::Invalid, "an executor serves at one address, not at all of the machine's")
+            .with("location", settings.bind)
+            .with_hint(
+                "name the address of a private interface, such as 10.0.0.6; whoever reaches it needs no token",
+            ));
+    }
+    Ok(())
+}
+
+/// An error with its causes, for a log.
+fn chain(error: &Error) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

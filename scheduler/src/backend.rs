@@ -128,6 +128,36 @@ impl EmbeddedBackend {
     }
 }
 
+/// Answers a query over tables in this process.
+pub(crate) async fn query_here(engine: &Engine, task: QueryTask) -> Result<Vec<RecordBatch>> {
+    let session = engine.session();
+    for StepInput { name, relation } in task.inputs {
+        match &relation {
+            Relation::Raw(scan) => engine.register_store(&scan.raw),
+            Relation::Table(scan) => engine.register_store(&scan.root),
+            Relation::View { .. } => {}
+        }
+        register_relation(&session, name.zone(), name.table(), relation).await?;
+    }
+    let rows = engine.query_first(&session, &task.sql, &task.params, task.rows_max).await?;
+    rows.batches.try_collect().await
+}
+
+/// Reads raw objects in this process for their reports alone.
+pub(crate) async fn read_raw_here(engine: &Engine, mut scan: RawScan) -> Result<Vec<RangeReport>> {
+    let session = engine.session();
+    engine.register_store(&scan.raw);
+    let reports = ScanReports::default();
+    scan.reports = Some(reports.clone());
+    register_relation(&session, "raw", "objects", Relation::Raw(scan)).await?;
+    let sql = r#"SELECT count(*) AS "records" FROM "raw"."objects""#;
+    let mut rows = engine.query(&session, sql, &BTreeMap::new()).await?;
+    while let Some(batch) = rows.batches.next().await {
+        batch?;
+    }
+    Ok(reports.take())
+}
+
 #[async_trait]
 impl Backend for EmbeddedBackend {
     async fn execute(&self, task: StepTask, progress: &(dyn Fn(StepProgress) + Send + Sync)) -> Result<StepOutput> {
@@ -166,31 +196,11 @@ impl Backend for EmbeddedBackend {
     }
 
     async fn query(&self, task: QueryTask) -> Result<Vec<RecordBatch>> {
-        let session = self.engine.session();
-        for StepInput { name, relation } in task.inputs {
-            match &relation {
-                Relation::Raw(scan) => self.engine.register_store(&scan.raw),
-                Relation::Table(scan) => self.engine.register_store(&scan.root),
-                Relation::View { .. } => {}
-            }
-            register_relation(&session, name.zone(), name.table(), relation).await?;
-        }
-        let rows = self.engine.query_first(&session, &task.sql, &task.params, task.rows_max).await?;
-        rows.batches.try_collect().await
+        query_here(&self.engine, task).await
     }
 
-    async fn read_raw(&self, mut scan: RawScan) -> Result<Vec<RangeReport>> {
-        let session = self.engine.session();
-        self.engine.register_store(&scan.raw);
-        let reports = ScanReports::default();
-        scan.reports = Some(reports.clone());
-        register_relation(&session, "raw", "objects", Relation::Raw(scan)).await?;
-        let sql = r#"SELECT count(*) AS "records" FROM "raw"."objects""#;
-        let mut rows = self.engine.query(&session, sql, &BTreeMap::new()).await?;
-        while let Some(batch) = rows.batches.next().await {
-            batch?;
-        }
-        Ok(reports.take())
+    async fn read_raw(&self, scan: RawScan) -> Result<Vec<RangeReport>> {
+        read_raw_here(&self.engine, scan).await
     }
 
     async fn executors(&self) -> Result<Vec<ExecutorInfo>> {

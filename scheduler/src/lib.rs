@@ -13,6 +13,7 @@ mod decide;
 mod diff;
 mod event;
 mod evidence;
+mod fleet;
 mod lineage;
 mod literal;
 mod plan;
@@ -28,6 +29,7 @@ pub use check::{CheckHistory, EarlierCheck, FailingRows, check_history, failing_
 pub use clock::{Clock, SystemClock};
 pub use diff::{ColumnChange, DiffOptions, TableDiff, diff_releases};
 pub use event::{RunEvent, RunSummary, StepAction, StepSummary, StepWork};
+pub use fleet::{Fleet, FleetSettings};
 pub use lakewright_lake::state::Operation;
 pub use plan::{PlannedCheck, RunPlan, StepPlan, plan_run};
 pub use record::{RunRecord, RunState, list_runs, read_run};

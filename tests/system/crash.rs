@@ -8,7 +8,7 @@ use crate::project::{MUSIC_TABLES, Project, files_below};
 const KILLS: u64 = 6;
 
 /// A number below `limit` that depends on `seed` alone.
-fn draw(seed: u64, limit: u64) -> u64 {
+pub(crate) fn draw(seed: u64, limit: u64) -> u64 {
     // One step of a linear congruential generator; its upper bits are random enough to choose a moment.
     (seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407) >> 33) % limit.max(1)
 }

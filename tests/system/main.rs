@@ -17,6 +17,8 @@ mod crash;
 #[cfg(test)]
 mod engines;
 #[cfg(test)]
+mod fleet;
+#[cfg(test)]
 mod incremental;
 #[cfg(test)]
 mod lake_state;

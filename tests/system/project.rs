@@ -77,8 +77,22 @@ impl Project {
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_lakewright-under-test"));
         command.args(arguments).current_dir(self.folder.path()).env("NO_COLOR", "1").stdin(Stdio::null());
-        let settings =
-            ["LAKE", "RAW", "MEMORY", "LOG", "SCHEDULER", "TOKEN", "CA", "LISTEN", "CERTS", "TOKEN_FILE", "RAW_ROOTS"];
+        let settings = [
+            "LAKE",
+            "RAW",
+            "MEMORY",
+            "LOG",
+            "SCHEDULER",
+            "TOKEN",
+            "CA",
+            "LISTEN",
+            "CERTS",
+            "TOKEN_FILE",
+            "RAW_ROOTS",
+            "FLEET",
+            "FLEET_HOST",
+            "FLEET_SHARES_DISK",
+        ];
         for setting in settings {
             command.env_remove(format!("LAKEWRIGHT_{setting}"));
         }

@@ -18,6 +18,11 @@ pub(crate) fn sample(test: &str) -> Option<PathBuf> {
     path_from(test, "LAKEWRIGHT_SAMPLE", "the music app's raw data")
 }
 
+/// A number that changes how large a test is.
+pub(crate) fn number(name: &str) -> Option<f64> {
+    variable(name).map(|text| text.parse().unwrap_or_else(|error| panic!("{name} is {text}: {error}")))
+}
+
 /// Says that `test` is skipped: for a right that the machine does not grant, and that nothing can install.
 pub(crate) fn skip(test: &str, what: &str) {
     // Past the test harness, which would keep the line of a test that passes.

@@ -13,7 +13,7 @@ use clap_complete::Shell;
 use lakewright_scheduler::AsOf;
 
 /// Commands that are part of the design and that this program does not have.
-const PLANNED_COMMANDS: [&str; 5] = ["vacuum", "logs", "health", "executor", "cluster"];
+const PLANNED_COMMANDS: [&str; 4] = ["vacuum", "logs", "health", "cluster"];
 
 /// SQL jobs from raw JSON to curated tables.
 ///
@@ -50,6 +50,9 @@ pub(crate) struct Flags {
     /// The scheduler to talk to: https://host:50040; without it, commands work on the lake itself
     #[arg(long, global = true, value_name = "ADDRESS")]
     pub(crate) scheduler: Option<String>,
+    /// Where the executors of a fleet join: host:port on loopback or a private interface
+    #[arg(long, global = true, value_name = "HOST:PORT")]
+    pub(crate) fleet: Option<String>,
     /// What is logged to stderr: error, warn, info, debug, trace, or `target=level` pairs
     #[arg(long, global = true, value_name = "LEVEL")]
     pub(crate) log: Option<String>,
@@ -102,6 +105,8 @@ pub(crate) enum Command {
     Executors,
     /// Run as the scheduler of a lake: accept runs over the network and drive them
     Scheduler(SchedulerArgs),
+    /// Run as an executor of a fleet: execute what its scheduler plans
+    Executor(ExecutorArgs),
     /// Make the certificates of a scheduler
     Certs(CertsArgs),
     /// Make, list and revoke the tokens that a scheduler lets in
@@ -211,6 +216,18 @@ pub(crate) struct SchedulerArgs {
     /// Write the address to a file, once connections are accepted
     #[arg(long, value_name = "FILE")]
     pub(crate) address_file: Option<PathBuf>,
+}
+
+/// Arguments of `executor`. Tasks at once are `--threads`, their memory `--memory`, their directory `--spill-dir`.
+#[derive(Args, Debug)]
+pub(crate) struct ExecutorArgs {
+    /// The address of this machine for the fleet: loopback or a private interface. With a port, that one takes tasks and
+    /// the next one gives rows
+    #[arg(long, value_name = "IP[:PORT]", default_value = "127.0.0.1")]
+    pub(crate) listen: String,
+    /// Seconds that it may go on with its tasks when it is asked to stop
+    #[arg(long, value_name = "SECONDS", default_value_t = 100)]
+    pub(crate) drain: u64,
 }
 
 /// Arguments of `certs`.

@@ -9,6 +9,7 @@ mod check;
 mod demo;
 mod diff;
 mod doctor;
+mod executor;
 mod init;
 mod maintain;
 mod plan;
@@ -36,8 +37,8 @@ use crate::{
 
 /// Does what was asked, to its end or to the first Ctrl-C.
 ///
-/// `run`, `demo`, `submit`, `watch`, `retry`, `scheduler` and the shell of `sql` take Ctrl-C themselves: they have
-/// something to bring to an end, or to leave in good order.
+/// `run`, `demo`, `submit`, `watch`, `retry`, `scheduler`, `executor` and the shell of `sql` take Ctrl-C themselves:
+/// they have something to bring to an end, or to leave in good order.
 ///
 /// # Errors
 /// Why it was not done.
@@ -50,6 +51,7 @@ pub(crate) async fn execute(invocation: &Invocation, command: Command, now: Date
         Command::Watch(arguments) => Box::pin(runs::watch(invocation, &arguments)).await,
         Command::Retry(arguments) => Box::pin(runs::retry(invocation, &arguments)).await,
         Command::Scheduler(arguments) => Box::pin(service::scheduler(invocation, &arguments)).await,
+        Command::Executor(arguments) => Box::pin(executor::executor(invocation, &arguments)).await,
         Command::Sql(arguments) if sql::is_shell(&arguments, &invocation.output) => {
             Box::pin(sql::sql(invocation, &arguments, now)).await
         }
@@ -97,6 +99,7 @@ async fn execute_quietly(invocation: &Invocation, command: Command, now: DateTim
         Command::Watch(arguments) => runs::watch(invocation, &arguments).await,
         Command::Retry(arguments) => runs::retry(invocation, &arguments).await,
         Command::Scheduler(arguments) => service::scheduler(invocation, &arguments).await,
+        Command::Executor(arguments) => executor::executor(invocation, &arguments).await,
     }
 }
 

@@ -114,6 +114,10 @@ struct RawSettings {
     certs: Option<PathBuf>,
     token_file: Option<PathBuf>,
     raw_roots: Option<RawRootsText>,
+    fleet: Option<String>,
+    fleet_host: Option<String>,
+    #[serde(default, deserialize_with = "size::switch")]
+    fleet_shares_disk: Option<bool>,
 }
 
 /// Locations, as a list or in one text with commas between them.
@@ -168,6 +172,12 @@ pub(crate) struct Settings {
     pub(crate) token_file: PathBuf,
     /// Where clients of a scheduler may let raw JSON be read, absolute.
     pub(crate) raw_roots: Vec<String>,
+    /// Where the executors of a fleet join, if there is a fleet.
+    pub(crate) fleet: Option<String>,
+    /// The name by which other machines of the fleet reach this one.
+    pub(crate) fleet_host: Option<String>,
+    /// Whether all machines of a fleet see the same directories.
+    pub(crate) fleet_shares_disk: bool,
     /// Every setting with its value and where it comes from, in the order of [`DEFINITIONS`].
     pub(crate) origins: Vec<SettingOrigin>,
     /// Variables that are no settings and look like one, each with the one that may be meant.
@@ -279,6 +289,9 @@ impl Settings {
             certs: in_project("certs", &raw.certs, ".lakewright/certs"),
             token_file: in_project("token_file", &raw.token_file, ".lakewright/tokens.json"),
             raw_roots,
+            fleet: raw.fleet.filter(|address| !address.is_empty()),
+            fleet_host: raw.fleet_host.filter(|host| !host.is_empty()),
+            fleet_shares_disk: raw.fleet_shares_disk.unwrap_or(false),
             lake: raw.lake.map(|location| absolute_location(&location, base("lake"))),
             raw: raw.raw.map(|location| absolute_location(&location, base("raw"))),
             memory_bytes,
@@ -321,6 +334,9 @@ impl Settings {
             "certs" => self.certs.display().to_string(),
             "token_file" => self.token_file.display().to_string(),
             "raw_roots" => self.raw_roots.join(", "),
+            "fleet" => self.fleet.clone().unwrap_or_default(),
+            "fleet_host" => self.fleet_host.clone().unwrap_or_default(),
+            "fleet_shares_disk" => self.fleet_shares_disk.to_string(),
             _ => String::new(),
         }
     }
@@ -396,6 +412,7 @@ fn flag_layer(flags: &Flags) -> Layer {
         ("spill_dir", spill_dir),
         ("log", flags.log.clone()),
         ("scheduler", flags.scheduler.clone()),
+        ("fleet", flags.fleet.clone()),
     ];
     let values = given.into_iter().filter_map(|(key, value)| Some((key.to_owned(), Value::from(value?)))).collect();
     Layer { name: FLAGS, values }

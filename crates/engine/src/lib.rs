@@ -8,6 +8,7 @@
 //! Invariant: the same SQL over the same files gives the same rows, whoever runs it and however it is partitioned.
 
 mod fault;
+pub mod fleet;
 mod functions;
 mod json;
 mod query;
@@ -23,5 +24,5 @@ pub use relation::{RawScan, Relation, TableScan, profile_objects, register_relat
 pub use session::{Engine, EngineSettings};
 pub use write::{
     RowRule, RuleAction, RuleReport, StepProgress, TableWrite, WriteOutput, execute_table_write, plan_table_write,
-    quarantine_schema,
+    quarantine_schema, read_manifest,
 };

@@ -8,6 +8,13 @@
 
 use std::{fmt, num::NonZeroUsize, path::PathBuf, sync::Arc};
 
+use ballista_core::{
+    config::{
+        BALLISTA_ADAPTIVE_PLANNER_ENABLED, BALLISTA_CLIENT_GRPC_MAX_MESSAGE_SIZE,
+        BALLISTA_SCHEDULER_SHARE_FILE_STATISTICS_CACHE,
+    },
+    extension::SessionConfigExt,
+};
 use datafusion::{
     catalog::{CatalogProviderList, MemoryCatalogProvider, MemoryCatalogProviderList},
     common::config::SpillCompression,
@@ -17,12 +24,19 @@ use datafusion::{
         memory_pool::{FairSpillPool, TrackConsumersPool},
         runtime_env::{RuntimeEnv, RuntimeEnvBuilder},
     },
+    physical_optimizer::PhysicalOptimizerRule,
     prelude::{SessionConfig, SessionContext},
 };
 use lakewright_error::{Error, Result};
 use lakewright_lake::Prefix;
 
-use crate::{fault, functions::with_functions, row_number::NumberRows, write::WritePlanner};
+use crate::{
+    fault,
+    fleet::{FLEET_MESSAGE_BYTES_MAX, LocalFiles, OpenedStores},
+    functions::{with_functions, with_functions_of},
+    row_number::NumberRows,
+    write::WritePlanner,
+};
 
 /// Resources of one process.
 #[derive(Clone, Debug)]
@@ -52,15 +66,27 @@ impl Engine {
     /// # Errors
     /// - [`lakewright_error::ErrorKind::Exhausted`], [`lakewright_error::ErrorKind::Denied`]: the spill directory cannot be made.
     pub fn new(settings: EngineSettings) -> Result<Self> {
+        Self::with_stores(settings, None)
+    }
+
+    /// Makes the runtime of an executor: stores are opened when a plan names them.
+    ///
+    /// # Errors
+    /// As [`Engine::new`].
+    pub fn for_executor(settings: EngineSettings, local: LocalFiles) -> Result<Self> {
+        Self::with_stores(settings, Some(Arc::new(OpenedStores::new(local))))
+    }
+
+    fn with_stores(settings: EngineSettings, stores: Option<Arc<OpenedStores>>) -> Result<Self> {
         std::fs::create_dir_all(&settings.spill_dir).map_err(|error| {
             Error::new(fault::io_kind(&error), "cannot make the spill directory")
                 .with("directory", settings.spill_dir.display())
                 .with_hint("name a directory on a disk with free space that this process may write to")
                 .with_source(error)
         })?;
-        let runtime = build_runtime(&settings).map_err(fault::from_datafusion)?;
+        let runtime = build_runtime(&settings, stores).map_err(fault::from_datafusion)?;
         let builder = SessionStateBuilder::new()
-            .with_config(session_config(&settings))
+            .with_config(session_config(SessionConfig::new(), &settings))
             .with_runtime_env(Arc::clone(&runtime))
             .with_default_features()
             .with_query_planner(Arc::new(WritePlanner))
@@ -81,13 +107,46 @@ impl Engine {
 
     /// A new session with an empty catalog and identifier normalization off.
     pub fn session(&self) -> SessionContext {
+        SessionContext::new_with_state(self.session_builder().build())
+    }
+
+    /// A new session whose plans run on a fleet, in up to `partitions` tasks a stage.
+    pub fn fleet_session(&self, partitions: usize) -> SessionContext {
+        let state = self
+            .session_builder()
+            .with_config(self.fleet_config().with_target_partitions(partitions.max(1)))
+            .with_physical_optimizer_rules(self.fleet_rules())
+            .build();
+        SessionContext::new_with_state(state)
+    }
+
+    /// All rules but those whose nodes do not travel: executors put these into each task.
+    fn fleet_rules(&self) -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
+        let rules = self.template.physical_optimizers().iter();
+        rules.filter(|rule| rule.name() != NumberRows.name()).cloned().collect()
+    }
+
+    /// What sessions of a fleet start from, on both sides.
+    pub fn fleet_config(&self) -> SessionConfig {
+        fleet_config(&self.settings)
+    }
+
+    /// The resources that all sessions share.
+    pub fn runtime(&self) -> Arc<RuntimeEnv> {
+        Arc::clone(&self.runtime)
+    }
+
+    /// The state that sessions start from: its functions are those of every plan.
+    pub fn template(&self) -> &SessionState {
+        &self.template
+    }
+
+    fn session_builder(&self) -> SessionStateBuilder {
         let catalogs = MemoryCatalogProviderList::new();
         let name = &self.template.config_options().catalog.default_catalog;
         catalogs.register_catalog(name.clone(), Arc::new(MemoryCatalogProvider::new()));
-        let state = SessionStateBuilder::new_from_existing(self.template.as_ref().clone())
-            .with_catalog_list(Arc::new(catalogs))
-            .build();
-        SessionContext::new_with_state(state)
+        let builder = SessionStateBuilder::new_from_existing(self.template.as_ref().clone());
+        with_functions_of(builder, &self.template).with_catalog_list(Arc::new(catalogs))
     }
 
     /// The functions that SQL may call, for the compiler.
@@ -105,13 +164,20 @@ impl fmt::Debug for Engine {
 /// How many of the largest consumers an out-of-memory message names.
 const CONSUMERS_NAMED: NonZeroUsize = NonZeroUsize::MIN.saturating_add(4);
 
-fn build_runtime(settings: &EngineSettings) -> datafusion::error::Result<Arc<RuntimeEnv>> {
+fn build_runtime(
+    settings: &EngineSettings,
+    stores: Option<Arc<OpenedStores>>,
+) -> datafusion::error::Result<Arc<RuntimeEnv>> {
     // Fair: steps run side by side, and the first sort must not take what a later join's build side cannot spill.
     let pool = FairSpillPool::new(usize::try_from(settings.memory_limit_bytes).unwrap_or(usize::MAX));
     let disk = DiskManagerBuilder::default()
         .with_mode(DiskManagerMode::Directories(vec![settings.spill_dir.clone()]))
         .with_max_temp_directory_size(settings.spill_limit_bytes);
-    RuntimeEnvBuilder::new()
+    let builder = match stores {
+        Some(stores) => RuntimeEnvBuilder::new().with_object_store_registry(stores),
+        None => RuntimeEnvBuilder::new(),
+    };
+    builder
         .with_memory_pool(Arc::new(TrackConsumersPool::new(pool, CONSUMERS_NAMED)))
         .with_disk_manager_builder(disk)
         .with_metadata_cache_limit(footer_cache_bytes(settings.memory_limit_bytes))
@@ -123,9 +189,23 @@ fn footer_cache_bytes(memory_limit_bytes: u64) -> usize {
     usize::try_from((memory_limit_bytes / 16).min(50 << 20)).unwrap_or(usize::MAX)
 }
 
+/// The settings of sessions whose plans run on a fleet.
+fn fleet_config(settings: &EngineSettings) -> SessionConfig {
+    // Ballista's own defaults turn off what cannot cross from one task to another: round-robin exchanges, dynamic
+    // filters, scalar subqueries that are computed beside the plan.
+    let config = SessionConfig::new_with_ballista()
+        // A step is planned once, by our planner; an adaptive one would plan it again, without our rules.
+        .set_bool(BALLISTA_ADAPTIVE_PLANNER_ENABLED, false)
+        // Paths and sizes do not tell one file from another in two buckets.
+        .set_bool(BALLISTA_SCHEDULER_SHARE_FILE_STATISTICS_CACHE, false)
+        .set_u64(BALLISTA_CLIENT_GRPC_MAX_MESSAGE_SIZE, FLEET_MESSAGE_BYTES_MAX.into())
+        // As embedded: a build side that does not fit is an error that says so. Merging would sort both sides always.
+        .set_bool("datafusion.optimizer.prefer_hash_join", true);
+    session_config(config, settings)
+}
+
 /// The one table of settings.
-fn session_config(settings: &EngineSettings) -> SessionConfig {
-    let mut config = SessionConfig::new();
+fn session_config(mut config: SessionConfig, settings: &EngineSettings) -> SessionConfig {
     let options = config.options_mut();
 
     // The compiler quotes every identifier and spells it as declared.

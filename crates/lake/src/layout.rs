@@ -105,6 +105,16 @@ pub fn report(run_id: &str, source: &str, uuid: &str) -> String {
     format!("{RUNS_DIR}/{run_id}/reports/{source}/{uuid}")
 }
 
+/// Folder of what the tasks of one execution of a step saw of `source`, on a fleet; `execution` is a UUID made for it.
+pub fn scans(run_id: &str, execution: &str, source: &str) -> String {
+    format!("{RUNS_DIR}/{run_id}/scans/{execution}/{source}")
+}
+
+/// What one task saw, in a folder of [`scans`]; `uuid` is made for it.
+pub fn scan_report(scans: &str, uuid: &str) -> String {
+    format!("{scans}/{uuid}.json")
+}
+
 /// The counts of each raw object in a report's folder.
 pub fn report_objects(report: &str) -> String {
     format!("{report}/{REPORT_OBJECTS}")

@@ -123,6 +123,13 @@ impl Prefix {
         Ok(Self { root: self.path(relative)?, ..self.clone() })
     }
 
+    /// The prefix that has this one at `relative` below it; `None` if this one does not end so.
+    pub fn above(&self, relative: &str) -> Option<Self> {
+        let rest = self.root.as_ref().strip_suffix(relative)?;
+        let root = if rest.is_empty() { rest } else { rest.strip_suffix('/')? };
+        Some(Self { root: Path::parse(root).ok()?, ..self.clone() })
+    }
+
     /// The path in the store of the object or prefix `relative`; this prefix itself if `relative` is empty.
     ///
     /// # Errors

@@ -8,7 +8,7 @@
 use lakewright_compiler::JobFolder;
 use lakewright_error::{Error, ErrorKind, Result};
 use lakewright_lake::{
-    ensure_store_checked, layout,
+    Prefix, ensure_store_checked, layout,
     state::{
         Active, Format, Idempotency, JobSlot, LakeMarker, Operation, Spec, SpecOptions, list_numbers, newest_release,
         open_lake,
@@ -46,17 +46,26 @@ pub(crate) struct Named {
 
 /// Refuses a lake of a newer format and a store that cannot hold one, and makes a prefix without a lake one.
 pub(crate) async fn ensure_lake(site: &Site) -> Result<()> {
-    let is_lake = retrying(|| open_lake(&site.lake)).await?.is_some();
+    make_lake(&site.lake).await
+}
+
+/// As [`ensure_lake`], of a prefix.
+///
+/// # Errors
+/// - [`ErrorKind::Unsupported`]: the lake is of a newer format, or the store cannot hold one.
+/// - As reading and creating state objects.
+pub(crate) async fn make_lake(lake: &Prefix) -> Result<()> {
+    let is_lake = retrying(|| open_lake(lake)).await?.is_some();
     if is_lake {
         // What a newer program published is refused before the run is accepted: its lake is left as it was.
-        retrying(|| newest_release(&site.lake)).await?;
+        retrying(|| newest_release(lake)).await?;
     }
-    retrying(|| ensure_store_checked(&site.lake)).await?;
+    retrying(|| ensure_store_checked(lake)).await?;
     if is_lake {
         return Ok(());
     }
     let marker = LakeMarker { format: Format, program: env!("CARGO_PKG_VERSION").to_owned() };
-    create(&site.lake, layout::LAKE_MARKER, &marker).await.map(|_| ())
+    create(lake, layout::LAKE_MARKER, &marker).await.map(|_| ())
 }
 
 /// Gives the request its run id: a new one, or that of the earlier request with the same key.

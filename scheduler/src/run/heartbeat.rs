@@ -37,6 +37,7 @@ impl Heart {
             process_started_s,
             beat: 0,
             runs: Vec::new(),
+            fleet: None,
         };
         Self { lake: lake.clone(), pause, heartbeat: Arc::new(Mutex::new(heartbeat)), beats: JoinSet::new() }
     }
@@ -44,6 +45,16 @@ impl Heart {
     /// Says that this driver drives the run too, before it gives anybody a reason to ask.
     pub(crate) async fn drives(&mut self, run_id: &str) {
         self.heartbeat.lock().await.runs.push(run_id.to_owned());
+        self.begin().await;
+    }
+
+    /// Says where executors join the fleet of this process.
+    pub(crate) async fn announce(&mut self, address: &str) {
+        self.heartbeat.lock().await.fleet = Some(address.to_owned());
+        self.begin().await;
+    }
+
+    async fn begin(&mut self) {
         beat(&self.lake, &self.heartbeat).await;
         if self.beats.is_empty() {
             let (lake, pause, heartbeat) = (self.lake.clone(), self.pause, Arc::clone(&self.heartbeat));
@@ -201,6 +212,7 @@ mod tests {
             process_started_s,
             beat: 1,
             runs: vec![],
+            fleet: None,
         };
         assert!(!is_gone(&mine));
         assert!(is_gone(&Heartbeat { process_started_s: process_started_s.wrapping_sub(1), ..mine.clone() }));

@@ -41,17 +41,21 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 pub use self::inputs::raw_scan;
+pub(crate) use self::{
+    accept::make_lake,
+    failure::error_of as abort_error,
+    heartbeat::Heart,
+    quarantine::QUARANTINE_KIND,
+    race::{chain, retrying},
+    rejects::REJECTS_KIND,
+};
 use self::{
     accept::{Accepted, accept, ensure_lake, name_run},
     drive::{Driver, Events},
     earlier::{Watch, find_accepted, finish, finish_earlier, unfinished},
     failure::error_of,
-    heartbeat::Heart,
     race::{Race, create},
     site::{Pace, Site, folder_of},
-};
-pub(crate) use self::{
-    failure::error_of as abort_error, quarantine::QUARANTINE_KIND, race::retrying, rejects::REJECTS_KIND,
 };
 use crate::{
     Backend, Clock, ExecutorInfo, RunEvent, RunState, RunSummary, SystemClock, event::run_summary, record::read_run,

@@ -1,6 +1,6 @@
 //! The job service: real scheduler processes, called by real clients over real sockets.
 
 mod access;
-mod process;
+pub(crate) mod process;
 mod python;
 mod runs;

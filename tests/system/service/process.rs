@@ -25,7 +25,7 @@ pub(super) struct Service<'a> {
 }
 
 /// Waits until `condition` gives something.
-pub(super) fn await_some<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn await_some<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
     let begun = Instant::now();
     loop {
         if let Some(found) = condition() {
@@ -120,7 +120,7 @@ impl Drop for Service<'_> {
 }
 
 /// Starts a scheduler on a free port, to its URL.
-pub(super) fn spawn(project: &Project, arguments: &[&str]) -> (Child, String) {
+pub(crate) fn spawn(project: &Project, arguments: &[&str]) -> (Child, String) {
     let file = project.path("address.txt");
     let _ = fs::remove_file(&file);
     let fixed = ["scheduler", "--listen", "127.0.0.1:0", "--address-file", "address.txt"];

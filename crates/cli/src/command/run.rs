@@ -10,10 +10,10 @@ use std::{
 
 use lakewright_compiler::select_models;
 use lakewright_lake::Prefix;
-use lakewright_scheduler::{EmbeddedBackend, LakeTable, RunEvent, RunRequest, RunSummary, Scheduler};
+use lakewright_scheduler::{LakeTable, RunEvent, RunRequest, RunSummary, Scheduler};
 use tokio_util::sync::CancellationToken;
 
-use super::plan::run_options;
+use super::{executor::Hands, plan::run_options};
 use crate::{
     args::RunArgs,
     exit::{Failure, INTERRUPTED, Outcome, Stage},
@@ -42,7 +42,10 @@ pub(super) async fn run(invocation: &Invocation, arguments: &RunArgs) -> Outcome
     let output = invocation.output;
     output.note(&findings_text(&compiled.warnings, output.stderr_style, output.width));
 
-    let scheduler = Scheduler::new(lake.clone(), engine.clone(), Arc::new(EmbeddedBackend::new(engine)));
+    // The flag only: a fleet that settings name is the scheduler's, which listens there.
+    let fleet = invocation.flags.fleet.as_deref();
+    let hands = Hands::of(&place, &lake, engine.clone(), fleet).await?;
+    let scheduler = Scheduler::new(lake.clone(), engine, Arc::clone(&hands.backend));
     let request = RunRequest {
         folder: compiled.folder,
         params: arguments.params.params.iter().cloned().collect(),
@@ -50,7 +53,10 @@ pub(super) async fn run(invocation: &Invocation, arguments: &RunArgs) -> Outcome
         options,
         ..RunRequest::default()
     };
-    run_here(&scheduler, request, &compiled.job.name, &lake, output).await
+    let ran = run_here(&scheduler, request, &compiled.job.name, &lake, output).await;
+    drop(scheduler);
+    hands.release().await;
+    ran
 }
 
 /// Runs a request in this process to its end and tells what came out.

@@ -5,12 +5,13 @@ use std::{fs, io, path::Path, sync::Arc};
 use chrono::{DateTime, Utc};
 use lakewright_error::{Error, ErrorKind, Result};
 use lakewright_scheduler::{
-    EmbeddedBackend, Scheduler,
+    Scheduler,
     service::{Access, RawRoots, ServiceSettings, TokenFile, read_identity, serve},
 };
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use super::executor::Hands;
 use crate::{
     args::{SchedulerArgs, TokenAction, TokenArgs, Validity},
     exit::Outcome,
@@ -45,7 +46,8 @@ pub(super) async fn scheduler(invocation: &Invocation, arguments: &SchedulerArgs
     service.check(&listener)?;
 
     let engine = place.engine()?;
-    let scheduler = Scheduler::new(lake.clone(), engine.clone(), Arc::new(EmbeddedBackend::new(engine)));
+    let hands = Hands::of(&place, &lake, engine.clone(), settings.fleet.as_deref()).await?;
+    let scheduler = Scheduler::new(lake.clone(), engine, Arc::clone(&hands.backend));
     let stop = CancellationToken::new();
     let mut interrupts = Interrupts::new()?;
     if let Some(file) = &arguments.address_file {
@@ -62,12 +64,15 @@ pub(super) async fn scheduler(invocation: &Invocation, arguments: &SchedulerArgs
     }
     invocation.output.note("stopping: runs go on when a scheduler starts again; once more stops at once");
     tokio::select! {
-        served = serving => Ok(served?),
+        served = serving => {
+            hands.release().await;
+            Ok(served?)
+        }
         () = interrupts.next() => Ok(()),
     }
 }
 
-async fn bind(address: &str) -> Result<TcpListener> {
+pub(super) async fn bind(address: &str) -> Result<TcpListener> {
     TcpListener::bind(address).await.map_err(|error| {
         let kind = match error.kind() {
             io::ErrorKind::InvalidInput | io::ErrorKind::AddrNotAvailable => ErrorKind::Invalid,

@@ -14,7 +14,7 @@ pub(crate) struct Definition {
 }
 
 /// All settings.
-pub(crate) const DEFINITIONS: [Definition; 18] = [
+pub(crate) const DEFINITIONS: [Definition; 21] = [
     Definition {
         key: "lake",
         flag: Some("--lake"),
@@ -125,6 +125,27 @@ pub(crate) const DEFINITIONS: [Definition; 18] = [
         default: "the project's root",
         meaning: "Where clients of a scheduler may let raw JSON be read, besides `raw`: a list of directories and \
                   `s3://bucket/prefix`, or one text with commas. Everything below them is allowed, nothing else.",
+    },
+    Definition {
+        key: "fleet",
+        flag: Some("--fleet"),
+        default: "none: `scheduler` executes steps itself, `executor` looks in the lake",
+        meaning: "Where the executors of a fleet join: `host:port` with an address of loopback or of a private \
+                  interface. `scheduler` listens there and has steps executed by those that have joined; `executor` \
+                  joins there. `run` does so if the flag is given.",
+    },
+    Definition {
+        key: "fleet_host",
+        flag: None,
+        default: "the address that it listens on",
+        meaning: "The name or address by which the other machines of a fleet reach this one.",
+    },
+    Definition {
+        key: "fleet_shares_disk",
+        flag: None,
+        default: "`false`, and true of a fleet on loopback",
+        meaning: "Whether all machines of a fleet see the same directories, so that `lake` and `raw` may be some. \
+                  Otherwise they must be on S3.",
     },
 ];
 

@@ -22,9 +22,15 @@ mod text;
 mod time;
 mod types;
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
-use datafusion::{execution::session_state::SessionStateBuilder, optimizer::Analyzer};
+use datafusion::{
+    execution::session_state::{SessionState, SessionStateBuilder},
+    optimizer::Analyzer,
+};
 
 /// Adds the functions and the expression planners of the dialect to a builder that has DataFusion's defaults.
 ///
@@ -53,6 +59,28 @@ pub(crate) fn with_functions(mut builder: SessionStateBuilder) -> SessionStateBu
     builder.window_functions().get_or_insert_default().extend(datafusion_spark::all_default_window_functions());
     builder.analyzer().get_or_insert_with(Analyzer::new).add_function_rewrite(Arc::new(cast::CastRewrite));
     builder
+}
+
+/// Gives a builder that was made from `state` the functions of `state` under the same names.
+///
+/// A builder takes them out of a hash map, and of two that share a name the later one counts: here those come first that
+/// have an alias which is another's name in `state`.
+pub(crate) fn with_functions_of(mut builder: SessionStateBuilder, state: &SessionState) -> SessionStateBuilder {
+    let scalar = builder.scalar_functions().get_or_insert_default();
+    in_order(scalar, state.scalar_functions(), |function| (function.name(), function.aliases()));
+    let aggregate = builder.aggregate_functions().get_or_insert_default();
+    in_order(aggregate, state.aggregate_functions(), |function| (function.name(), function.aliases()));
+    let window = builder.window_functions().get_or_insert_default();
+    in_order(window, state.window_functions(), |function| (function.name(), function.aliases()));
+    builder
+}
+
+fn in_order<T>(functions: &mut [Arc<T>], known: &HashMap<String, Arc<T>>, names: impl Fn(&T) -> (&str, &[String])) {
+    let yields = |function: &T| {
+        let (name, aliases) = names(function);
+        aliases.iter().any(|alias| known.get(alias).is_some_and(|other| names(other).0 != name))
+    };
+    functions.sort_by_cached_key(|function| (!yields(function), names(function).0.to_owned()));
 }
 
 /// Leaves out each function whose name a later one has, so that no other name still leads to it: executors would find

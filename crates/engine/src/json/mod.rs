@@ -107,6 +107,25 @@ impl JsonSource {
     }
 }
 
+/// What a codec needs to write a source down.
+impl JsonSource {
+    pub(crate) fn raw(&self) -> &Prefix {
+        &self.raw
+    }
+
+    pub(crate) fn compression(&self) -> Compression {
+        self.compression
+    }
+
+    pub(crate) fn reading(&self) -> &Reading {
+        &self.reading
+    }
+
+    pub(crate) fn reports(&self) -> Option<&ScanReports> {
+        self.reports.as_ref()
+    }
+}
+
 impl FileSource for JsonSource {
     fn create_file_opener(
         &self,

@@ -9,7 +9,10 @@ use std::sync::{Arc, Mutex};
 
 use lakewright_error::{Error, ErrorKind, Result};
 use lakewright_json::{Fault, Report};
-use lakewright_lake::state::{Drift, RangeReport, Reject, Tally};
+use lakewright_lake::{
+    Prefix,
+    state::{Drift, RangeReport, Reject, Tally},
+};
 
 use super::form::{Form, ReadMode};
 
@@ -20,7 +23,11 @@ const REJECT_TEXT_BYTES: usize = 4 << 10;
 
 /// The reports of one source's scan; clones share them.
 #[derive(Clone, Debug, Default)]
-pub struct ScanReports(Arc<Mutex<Held>>);
+pub struct ScanReports {
+    held: Arc<Mutex<Held>>,
+    /// Where they are stored by a task that runs in another process than the driver.
+    place: Option<Arc<(Prefix, String)>>,
+}
 
 #[derive(Debug, Default)]
 struct Held {
@@ -29,13 +36,24 @@ struct Held {
 }
 
 impl ScanReports {
+    /// Reports that each task of a fleet stores in `folder` of the lake when it has ended.
+    #[must_use]
+    pub fn stored_in(lake: Prefix, folder: String) -> Self {
+        Self { place: Some(Arc::new((lake, folder))), ..Self::default() }
+    }
+
+    /// The lake and the folder in which tasks of a fleet store reports.
+    pub(crate) fn place(&self) -> Option<(Prefix, String)> {
+        self.place.as_deref().cloned()
+    }
+
     /// Adds reports of ranges that have been read to their end.
     ///
     /// # Errors
     /// - [`ErrorKind::Exhausted`]: the rejects need more memory than they may have.
     pub(crate) fn add(&self, ranges: Vec<RangeReport>) -> Result<()> {
         let rejects_bytes: usize = ranges.iter().flat_map(|range| &range.rejects).map(size_bytes).sum();
-        let Ok(mut held) = self.0.lock() else {
+        let Ok(mut held) = self.held.lock() else {
             return Err(Error::new(ErrorKind::Internal, "a scan broke off while it reported"));
         };
         held.rejects_bytes += rejects_bytes;
@@ -49,7 +67,7 @@ impl ScanReports {
     /// Takes all reports.
     #[must_use]
     pub fn take(&self) -> Vec<RangeReport> {
-        self.0.lock().map(|mut held| std::mem::take(&mut *held).ranges).unwrap_or_default()
+        self.held.lock().map(|mut held| std::mem::take(&mut *held).ranges).unwrap_or_default()
     }
 }
 

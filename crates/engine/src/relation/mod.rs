@@ -22,6 +22,7 @@ use datafusion::{
 use lakewright_error::Result;
 use lakewright_lake::{DataFile, Prefix, RawObject};
 
+pub(crate) use self::parquet::named_readers;
 pub use self::profile::profile_objects;
 use self::{raw::RawTable, table::FileTable};
 use crate::{

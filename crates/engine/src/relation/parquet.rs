@@ -5,10 +5,7 @@ use std::{ops::Range, sync::Arc};
 use bytes::Bytes;
 use datafusion::{
     common::Result as PlanResult,
-    datasource::{
-        listing::PartitionedFile,
-        physical_plan::{ParquetFileReaderFactory, parquet::CachedParquetFileReaderFactory},
-    },
+    datasource::{listing::PartitionedFile, physical_plan::ParquetFileReaderFactory},
     parquet::{
         arrow::{arrow_reader::ArrowReaderOptions, async_reader::AsyncFileReader},
         errors::{ParquetError, Result as ParquetResult},
@@ -22,9 +19,13 @@ use object_store::path::Path;
 
 use crate::fault;
 
-/// DataFusion's reader, which keeps the footers of files that were read before.
+/// The readers of `factory`, with errors that name their file.
+pub(crate) fn named_readers(factory: Arc<dyn ParquetFileReaderFactory>) -> Arc<dyn ParquetFileReaderFactory> {
+    Arc::new(NamedReaders(factory))
+}
+
 #[derive(Debug)]
-pub(super) struct NamedReaders(pub(super) CachedParquetFileReaderFactory);
+struct NamedReaders(Arc<dyn ParquetFileReaderFactory>);
 
 impl ParquetFileReaderFactory for NamedReaders {
     fn create_reader(

@@ -33,7 +33,7 @@ use object_store::ObjectMeta;
 
 use super::{
     TableScan,
-    parquet::NamedReaders,
+    parquet::named_readers,
     prune::{file_statistics, keep_files},
 };
 use crate::fault;
@@ -113,13 +113,14 @@ impl TableProvider for FileTable {
         let options =
             TableParquetOptions { global: state.config_options().execution.parquet.clone(), ..Default::default() };
         let runtime = state.runtime_env();
+        // It keeps the footers of files that were read before.
         let reader = CachedParquetFileReaderFactory::new(
             runtime.object_store(&self.url)?,
             runtime.cache_manager.get_file_metadata_cache(),
         );
         let source = ParquetSource::new(self.scan_schema.clone())
             .with_table_parquet_options(options)
-            .with_parquet_file_reader_factory(Arc::new(NamedReaders(reader)));
+            .with_parquet_file_reader_factory(named_readers(Arc::new(reader)));
 
         let groups = group_by_size(files, state.config_options().execution.target_partitions);
         let groups = groups.into_iter().map(|group| self.with_statistics(group)).collect::<PlanResult<Vec<_>>>()?;

@@ -72,6 +72,14 @@ impl PhysicalOptimizerRule for NumberRows {
     }
 }
 
+/// The same for the plan of a task, which no optimizer has seen: our nodes do not travel.
+///
+/// # Errors
+/// Those of walking the plan.
+pub(crate) fn number_rows(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+    NumberRows.optimize(plan, &ConfigOptions::default())
+}
+
 /// Whether every node of `after` gets the order and distribution that it asks for, and its rows the order of `before`.
 fn keeps_promises(before: &Arc<dyn ExecutionPlan>, after: &Arc<dyn ExecutionPlan>, options: &ConfigOptions) -> bool {
     let in_order = before

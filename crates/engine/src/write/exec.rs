@@ -36,18 +36,18 @@ use crate::fault;
 
 /// Rows of the input -> one row per DataFile.
 #[derive(Debug)]
-pub(super) struct TableWriteExec {
+pub(crate) struct TableWriteExec {
     input: Arc<dyn ExecutionPlan>,
     write: Arc<TableWrite>,
     properties: Arc<PlanProperties>,
     metrics: ExecutionPlanMetricsSet,
-    /// What the partitions of one execution in one process share; never on a fleet, where each runs by itself.
+    /// What the partitions of one execution in one process share: on a fleet, those of one task.
     siblings: Option<Arc<Siblings>>,
     apart_siblings: Option<Arc<Siblings>>,
 }
 
 impl TableWriteExec {
-    pub(super) fn new(input: Arc<dyn ExecutionPlan>, write: Arc<TableWrite>) -> Self {
+    pub(crate) fn new(input: Arc<dyn ExecutionPlan>, write: Arc<TableWrite>) -> Self {
         let partitions = input.output_partitioning().partition_count();
         let properties = PlanProperties::new(
             EquivalenceProperties::new(manifest_schema()),
@@ -57,6 +57,11 @@ impl TableWriteExec {
         );
         let metrics = ExecutionPlanMetricsSet::new();
         Self { input, write, properties: Arc::new(properties), metrics, siblings: None, apart_siblings: None }
+    }
+
+    /// What is written.
+    pub(crate) fn table_write(&self) -> &TableWrite {
+        &self.write
     }
 
     fn column(&self, name: &str) -> Option<Arc<dyn PhysicalExpr>> {
@@ -154,7 +159,7 @@ impl ExecutionPlan for TableWriteExec {
 }
 
 /// The same plan, its write nodes ready for one execution of all of their partitions in this process.
-pub(super) fn with_siblings(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+pub(crate) fn with_siblings(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
     let plan = plan.transform_down(|node| {
         let Some(write) = (node.as_ref() as &dyn Any).downcast_ref::<TableWriteExec>() else {
             return Ok(Transformed::no(node));

@@ -82,7 +82,10 @@ fn write_sample(sample: &[RecordBatch]) -> Result<Option<Vec<u8>>> {
 }
 
 /// Adds what the rows of one partition say to what is known of the others.
-pub(super) fn read_manifest(batch: &RecordBatch, written: &mut WriteOutput) -> Result<()> {
+///
+/// # Errors
+/// - [`ErrorKind::Internal`]: the rows are not those of a write node.
+pub fn read_manifest(batch: &RecordBatch, written: &mut WriteOutput) -> Result<()> {
     let other = || Error::new(ErrorKind::Internal, "the write node gave rows of another form");
     let text = |index: usize| batch.columns().get(index).and_then(|column| column.as_string_opt::<i32>());
     let (files, apart) = (text(0).ok_or_else(other)?, text(1).ok_or_else(other)?);

@@ -1,6 +1,9 @@
 //! How far a running step is, read from the metrics of its plan.
 
-use datafusion::physical_plan::{ExecutionPlan, metrics::MetricsSet};
+use datafusion::{
+    datasource::source::DataSourceExec,
+    physical_plan::{ExecutionPlan, metrics::MetricsSet},
+};
 
 use crate::json::BYTES_READ_METRIC;
 
@@ -20,8 +23,18 @@ pub struct StepProgress {
     pub bytes_spilled: u64,
 }
 
+impl StepProgress {
+    /// Adds the counts of another part of the step.
+    pub fn add(&mut self, other: &Self) {
+        self.rows_read += other.rows_read;
+        self.bytes_read += other.bytes_read;
+        self.rows_written += other.rows_written;
+        self.bytes_spilled += other.bytes_spilled;
+    }
+}
+
 /// Sums the metrics of all nodes.
-pub(super) fn measure(plan: &dyn ExecutionPlan) -> StepProgress {
+pub(crate) fn measure(plan: &dyn ExecutionPlan) -> StepProgress {
     let mut progress = StepProgress::default();
     add(plan, &mut progress);
     progress
@@ -32,7 +45,8 @@ fn add(plan: &dyn ExecutionPlan, progress: &mut StepProgress) {
     if let Some(metrics) = plan.metrics() {
         progress.bytes_spilled += metrics.spilled_bytes().map_or(0, |bytes| bytes as u64);
         progress.rows_written += named(&metrics, ROWS_WRITTEN_METRIC);
-        if children.is_empty() {
+        // A shuffle that is read in another stage has no such metric, and its rows were counted where they were scanned.
+        if children.is_empty() && plan.name() == DataSourceExec::static_name() {
             progress.rows_read += metrics.output_rows().map_or(0, |rows| rows as u64);
             progress.bytes_read += named(&metrics, BYTES_READ_METRIC);
         }

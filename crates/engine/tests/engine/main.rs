@@ -11,4 +11,5 @@ mod modes;
 mod oracle;
 mod read;
 mod row_number;
+mod travel;
 mod write;

@@ -24,4 +24,7 @@ pub struct Heartbeat {
     pub beat: u64,
     /// The runs that it drives.
     pub runs: Vec<String>,
+    /// `host:port` at which executors join the fleet of its process, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fleet: Option<String>,
 }

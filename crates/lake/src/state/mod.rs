@@ -26,7 +26,8 @@ pub use driver::Heartbeat;
 pub use rejects::{RejectRow, decode_rejects, encode_rejects, read_rejects, rejects_schema, write_rejects};
 pub use release::{InputState, Release, ReleasedTable, ReleasedView};
 pub use report::{
-    Drift, ObjectReport, RangeReport, Reject, SourceRead, Tally, decode_object_reports, encode_object_reports,
+    Drift, ObjectReport, RangeReport, Reject, ScanReport, SourceRead, Tally, decode_object_reports,
+    encode_object_reports,
 };
 pub use run::{
     AbortReason, Active, Broken, Done, Excluded, Frozen, FrozenModel, FrozenSource, Idempotency, JobSlot, LakeMarker,

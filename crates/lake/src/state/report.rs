@@ -16,7 +16,10 @@ use bytes::Bytes;
 use lakewright_error::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 
-use super::parquet_object::{corrupt, encode_batch, read_batches};
+use super::{
+    Format,
+    parquet_object::{corrupt, encode_batch, read_batches},
+};
 
 /// What the records of some bytes of raw objects came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -102,7 +105,7 @@ fn add_counts(counts: &mut BTreeMap<String, u64>, others: &BTreeMap<String, u64>
 }
 
 /// A record that was kept aside.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reject {
     /// Key of the raw object, relative to the raw prefix.
     pub object: String,
@@ -121,7 +124,7 @@ pub struct Reject {
 }
 
 /// What a scan saw of one byte range of a raw object; lines of its rejects are counted from the range's first line.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RangeReport {
     /// Key of the raw object, relative to the raw prefix.
     pub object: String,
@@ -135,6 +138,15 @@ pub struct RangeReport {
     pub drift: Drift,
     /// Those that were kept aside, in order.
     pub rejects: Vec<Reject>,
+}
+
+/// What one task of a fleet saw of a source, as a state object: how it reaches the driver of its run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScanReport {
+    /// Marks the format.
+    pub format: Format,
+    /// The ranges that it has read to their ends.
+    pub ranges: Vec<RangeReport>,
 }
 
 /// What one raw object came to.

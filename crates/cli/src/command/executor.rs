@@ -1,0 +1,129 @@
+//! `executor`, and the fleets of `scheduler` and `run`: who executes steps besides this process.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use lakewright_engine::{Engine, fleet::LocalFiles};
+use lakewright_error::{Error, ErrorKind, Result};
+use lakewright_executor::{ExecutorSettings, run_executor};
+use lakewright_lake::Prefix;
+use lakewright_scheduler::{Backend, EmbeddedBackend, Fleet, FleetSettings};
+use tokio_util::sync::CancellationToken;
+
+use super::service::bind;
+use crate::{
+    args::ExecutorArgs,
+    exit::Outcome,
+    interrupt::Interrupts,
+    place::{Invocation, Place},
+};
+
+/// How long a step of a scheduler waits for a first executor.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// Runs as an executor until a signal asks it to stop.
+pub(super) async fn executor(invocation: &Invocation, arguments: &ExecutorArgs) -> Outcome {
+    let place = invocation.any_place(None)?;
+    let (bind, port) = parse_listen(&arguments.listen)?;
+    let settings = &place.settings;
+    let lake = match &settings.fleet {
+        Some(_) => None,
+        None => Some(place.lake()?),
+    };
+    let local = local_files(&place, bind);
+    if let Some(lake) = &lake {
+        local.check(lake)?;
+    }
+    let executor = ExecutorSettings {
+        lake,
+        fleet: settings.fleet.clone(),
+        bind,
+        port,
+        host: settings.fleet_host.clone(),
+        slots: settings.threads,
+        memory_bytes: settings.memory_bytes,
+        scratch: settings.spill_dir.clone(),
+        scratch_limit_bytes: settings.spill_limit_bytes,
+        drain: Duration::from_secs(arguments.drain),
+        local,
+    };
+    let mut interrupts = Interrupts::new()?;
+    let output = invocation.output;
+    output.note(&format!("executor of {} slots", executor.slots));
+    let stop = CancellationToken::new();
+    let mut running = Box::pin(run_executor(executor, stop.clone()));
+    tokio::select! {
+        ended = &mut running => return Ok(ended?),
+        () = interrupts.next() => stop.cancel(),
+    }
+    output.note("stopping: its tasks are brought to an end; once more stops at once");
+    tokio::select! {
+        ended = running => Ok(ended?),
+        () = interrupts.next() => Ok(()),
+    }
+}
+
+/// Reads `IP` or `IP:PORT`.
+fn parse_listen(text: &str) -> Result<(IpAddr, Option<u16>)> {
+    if let Ok(address) = text.parse::<SocketAddr>() {
+        return Ok((address.ip(), Some(address.port()).filter(|port| *port > 0)));
+    }
+    text.parse().map(|ip| (ip, None)).map_err(|error| {
+        Error::new(ErrorKind::Invalid, "an executor listens at an IP address")
+            .with("location", text)
+            .with_hint("write --listen 10.0.0.6, or --listen 10.0.0.6:50051; fleet_host is for a name")
+            .with_source(error)
+    })
+}
+
+/// On loopback all of a fleet is on one machine, and sees one disk.
+fn local_files(place: &Place, address: IpAddr) -> LocalFiles {
+    if place.settings.fleet_shares_disk || address.is_loopback() { LocalFiles::Shared } else { LocalFiles::Refused }
+}
+
+/// Who executes the steps of a process.
+pub(super) struct Hands {
+    /// For the scheduler of the process.
+    pub(super) backend: Arc<dyn Backend>,
+    fleet: Option<Arc<Fleet>>,
+}
+
+impl Hands {
+    /// The fleet that joins at `address`; without one this process.
+    ///
+    /// # Errors
+    /// As [`Fleet::start`], and binding the address.
+    pub(super) async fn of(place: &Place, lake: &Prefix, engine: Engine, address: Option<&str>) -> Result<Self> {
+        let Some(address) = address else {
+            return Ok(Self { backend: Arc::new(EmbeddedBackend::new(engine)), fleet: None });
+        };
+        let listener = bind(address).await?;
+        let bound = listener
+            .local_addr()
+            .map_err(|error| Error::new(ErrorKind::Unavailable, "the listener has no address").with_source(error))?;
+        let fleet = Arc::new(
+            Fleet::start(FleetSettings {
+                lake: lake.clone(),
+                engine,
+                listener,
+                host: place.settings.fleet_host.clone(),
+                local: local_files(place, bound.ip()),
+                patience: PATIENCE,
+            })
+            .await?,
+        );
+        place.output.note(&format!("executors join at {}", fleet.address()));
+        Ok(Self { backend: Arc::clone(&fleet) as Arc<dyn Backend>, fleet: Some(fleet) })
+    }
+
+    /// Lets the executors go.
+    pub(super) async fn release(self) {
+        drop(self.backend);
+        if let Some(fleet) = self.fleet.and_then(Arc::into_inner) {
+            fleet.stop().await;
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! How an error of a task reaches the driver as it was: kind, message, context, hint and causes.
+//!
+//! Data flow: a task fails on an executor -> [`carry_error`] -> text that Ballista hands on -> [`carried_error`].
+//!
+//! Invariant: what Ballista does about a failed task is decided by the error's kind: a store that did not answer is tried
+//! again, everything else fails the step.
+
+use std::{error::Error as StdError, io};
+
+use ballista_core::error::BallistaError;
+use datafusion::{arrow::error::ArrowError, common::DataFusionError};
+use lakewright_error::{Error, ErrorKind};
+use serde::{Deserialize, Serialize};
+
+use crate::fault;
+
+/// Encloses an error in text that Ballista passes on. What stands between is hexadecimal, so that no quoting changes it.
+const MARK: &str = "lakewright-error[";
+const MARK_END: char = ']';
+
+/// Causes of an error that are kept.
+const CAUSES_MAX: usize = 8;
+
+/// Text of each part that is kept, in bytes: Ballista keeps the text of every failed task.
+const TEXT_BYTES_MAX: usize = 4 << 10;
+
+/// Every kind with its name on the way.
+const KINDS: [(ErrorKind, &str); 10] = [
+    (ErrorKind::Invalid, "invalid"),
+    (ErrorKind::NotFound, "not_found"),
+    (ErrorKind::Conflict, "conflict"),
+    (ErrorKind::Unavailable, "unavailable"),
+    (ErrorKind::Exhausted, "exhausted"),
+    (ErrorKind::Corrupt, "corrupt"),
+    (ErrorKind::Cancelled, "cancelled"),
+    (ErrorKind::Denied, "denied"),
+    (ErrorKind::Unsupported, "unsupported"),
+    (ErrorKind::Internal, "internal"),
+];
+
+/// Keys of context that errors of a task carry.
+const CONTEXT_KEYS: [&str; 16] = [
+    "object",
+    "offset",
+    "line",
+    "reason",
+    "column",
+    "file",
+    "type",
+    "table",
+    "source",
+    "bucket",
+    "key",
+    "limit",
+    "bytes",
+    "rejects",
+    "location",
+    "directory",
+];
+
+#[derive(Serialize, Deserialize)]
+struct Carried {
+    kind: String,
+    message: String,
+    context: Vec<(String, String)>,
+    hint: Option<String>,
+    causes: Vec<String>,
+}
+
+/// A cause that came as text.
+#[derive(Debug)]
+struct Cause {
+    text: String,
+    source: Option<Box<Self>>,
+}
+
+impl std::fmt::Display for Cause {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl StdError for Cause {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.source.as_deref().map(|source| source as &(dyn StdError + 'static))
+    }
+}
+
+/// Puts an error of a task into the form in which Ballista treats it rightly and passes it on whole.
+///
+/// Ballista's own errors stay as they are: by them it knows what to read or to run again.
+#[must_use]
+pub fn carry_error(error: DataFusionError) -> DataFusionError {
+    if is_ballistas(&error) {
+        return error;
+    }
+    let error = fault::from_datafusion(error);
+    let text = encode(&error);
+    if error.is_retryable() {
+        // The one kind of error that Ballista tries again on its own.
+        return DataFusionError::IoError(io::Error::other(text));
+    }
+    DataFusionError::Execution(text)
+}
+
+/// As [`carry_error`], for an error of ours.
+#[must_use]
+pub fn carry(error: Error) -> DataFusionError {
+    carry_error(fault::into_datafusion(error))
+}
+
+/// The last error of a task in a text of Ballista's; `None` if it names none.
+#[must_use]
+pub fn carried_error(text: &str) -> Option<Error> {
+    let (_, rest) = text.rsplit_once(MARK)?;
+    let (hex, _) = rest.split_once(MARK_END)?;
+    let carried: Carried = serde_json::from_slice(&from_hex(hex)?).ok()?;
+    let kind = KINDS.iter().find(|(_, name)| *name == carried.kind).map_or(ErrorKind::Internal, |(kind, _)| *kind);
+    let (mut known, mut unknown) = (Vec::new(), String::new());
+    for (key, value) in carried.context {
+        match CONTEXT_KEYS.iter().find(|known| **known == key) {
+            Some(key) => known.push((*key, value)),
+            None => unknown.push_str(&format!(", {key} {value}")),
+        }
+    }
+    let mut error = Error::new(kind, format!("{}{unknown}", carried.message));
+    for (key, value) in known {
+        error = error.with(key, value);
+    }
+    if let Some(hint) = carried.hint {
+        error = error.with_hint(hint);
+    }
+    let causes = carried.causes.into_iter().rev();
+    let cause = causes.fold(None, |source, text| Some(Box::new(Cause { text, source })));
+    Some(match cause {
+        Some(cause) => error.with_source(cause),
+        None => error,
+    })
+}
+
+fn encode(error: &Error) -> String {
+    let mut causes = Vec::new();
+    let mut source = error.source();
+    while let Some(cause) = source.filter(|_| causes.len() < CAUSES_MAX) {
+        causes.push(cut(&cause.to_string()));
+        source = cause.source();
+    }
+    let kind = KINDS.iter().find(|(kind, _)| *kind == error.kind()).map_or("internal", |(_, name)| name);
+    let carried = Carried {
+        kind: kind.to_owned(),
+        message: cut(error.message()),
+        context: error.context().iter().map(|(key, value)| ((*key).to_owned(), cut(value))).collect(),
+        hint: error.hint().map(cut),
+        causes,
+    };
+    // Texts and lists of texts always have a JSON form.
+    let json = serde_json::to_vec(&carried).unwrap_or_default();
+    let hex: String = json.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{error} {MARK}{hex}{MARK_END}")
+}
+
+fn cut(text: &str) -> String {
+    let end = (0..=TEXT_BYTES_MAX.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
+    text[..end.unwrap_or(0)].to_owned()
+}
+
+fn from_hex(text: &str) -> Option<Vec<u8>> {
+    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let pairs = text.as_bytes().chunks(2);
+    pairs.map(|pair| Some(digit(*pair.first()?)? << 4 | digit(*pair.get(1)?)?)).collect()
+}
+
+/// Whether the error is one of Ballista's own, under whatever DataFusion has wrapped it in.
+fn is_ballistas(error: &DataFusionError) -> bool {
+    match error.find_root() {
+        DataFusionError::External(inner) => is_boxed_ballistas(inner.as_ref()),
+        DataFusionError::ArrowError(inner, _) => match inner.as_ref() {
+            ArrowError::ExternalError(inner) => is_boxed_ballistas(inner.as_ref()),
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
+fn is_boxed_ballistas(error: &(dyn StdError + Send + Sync + 'static)) -> bool {
+    error.downcast_ref::<BallistaError>().is_some() || error.downcast_ref::<DataFusionError>().is_some_and(is_ballistas)
+}
+
+#[cfg(test)]
+mod tests {
+    use ballista_core::serde::protobuf::{FailedTask, failed_task::FailedReason};
+
+    use super::*;
+
+    fn sent(error: Error) -> (FailedTask, Error) {
+        let failed = FailedTask::from(BallistaError::from(carry_error(fault::into_datafusion(error))));
+        // As Ballista reports a job: quoted once more.
+        let error = carried_error(&format!("Job failed due to stage 2 failed: {:?}\n", failed.error)).unwrap();
+        (failed, error)
+    }
+
+    #[test]
+    fn an_error_of_a_task_arrives_as_it_was() {
+        for (kind, _) in KINDS {
+            let error = Error::new(kind, "a record does not \"fit\"")
+                .with("object", "a b/ü.json")
+                .with("offset", 12)
+                .with_hint("mend it")
+                .with_source(Error::new(ErrorKind::Invalid, "outer").with_source(io::Error::other("inner]")));
+            let (_, arrived) = sent(error);
+            assert_eq!(arrived.kind(), kind);
+            assert_eq!(arrived.to_string(), "a record does not \"fit\" (object a b/ü.json, offset 12)");
+            assert_eq!(arrived.hint(), Some("mend it"));
+            let outer = arrived.source().unwrap();
+            assert_eq!(outer.to_string(), "outer");
+            assert_eq!(outer.source().unwrap().to_string(), "inner]");
+        }
+    }
+
+    #[test]
+    fn only_a_store_that_does_not_answer_is_tried_again() {
+        for (kind, _) in KINDS {
+            let (failed, _) = sent(Error::new(kind, "x"));
+            let again = matches!(failed.failed_reason, Some(FailedReason::IoError(_)));
+            assert_eq!(failed.retryable, kind == ErrorKind::Unavailable, "{kind:?}");
+            assert_eq!(again, failed.retryable);
+        }
+    }
+
+    #[test]
+    fn a_shuffle_that_cannot_be_fetched_stays_what_it_is() {
+        let lost = BallistaError::FetchFailed("executor".to_owned(), 1, 2, "gone".to_owned());
+        let wrapped = DataFusionError::ArrowError(
+            Box::new(ArrowError::ExternalError(Box::new(lost.into_datafusion().context("reading")))),
+            None,
+        );
+        let failed = FailedTask::from(BallistaError::from(carry_error(wrapped)));
+        assert!(matches!(failed.failed_reason, Some(FailedReason::FetchPartitionError(_))), "{failed:?}");
+    }
+
+    #[test]
+    fn text_without_an_error_of_ours_names_none() {
+        for text in ["", "Job failed", "lakewright-error[", "lakewright-error[zz]", "lakewright-error[7b7d]"] {
+            assert!(carried_error(text).is_none(), "{text}");
+        }
+    }
+}

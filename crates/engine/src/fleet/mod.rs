@@ -1,0 +1,27 @@
+//! What makes a plan run on a fleet: how it travels, and what each side does with it.
+//!
+//! Data flow: the scheduler plans a step in a session of [`Engine::fleet_session`] -> [`FleetCodec`] -> a task's slice of
+//! the plan on an executor -> [`prepare_task`] -> the task runs in the runtime of [`Engine::for_executor`] -> rows, an
+//! error that [`carry_error`] puts into words for the way back, and the account of raw objects ([`store_reports`]).
+//!
+//! Invariant: both sides are built from the same parts: functions by their names, settings by [`crate::session`], nodes
+//! by one codec. What a plan means does not depend on who runs which part of it.
+
+mod codec;
+mod error;
+mod message;
+mod metrics;
+mod stores;
+mod task;
+
+pub(crate) use self::stores::OpenedStores;
+pub use self::{
+    codec::FleetCodec,
+    error::{carried_error, carry, carry_error},
+    metrics::{progress_of, task_metrics},
+    stores::LocalFiles,
+    task::{PreparedTask, objects_of_partition, prepare_task, store_reports, task_context},
+};
+
+/// Bytes of one message between a scheduler and its executors: a stage's plan names all files of a task.
+pub const FLEET_MESSAGE_BYTES_MAX: u32 = 256 << 20;

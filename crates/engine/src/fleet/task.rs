@@ -1,0 +1,137 @@
+//! What an executor does with a task beside running it.
+//!
+//! Data flow: a task's plan as it was decoded -> [`prepare_task`] -> Ballista runs it in the context of [`task_context`]
+//! -> [`store_reports`], if it ended well.
+//!
+//! Invariant: the rows of a prepared plan are those of the plan.
+
+use std::{any::Any, sync::Arc};
+
+use bytes::Bytes;
+use datafusion::{
+    common::{
+        Result as PlanResult,
+        tree_node::{Transformed, TreeNode, TreeNodeRecursion},
+    },
+    datasource::{
+        physical_plan::{FileScanConfig, FileScanConfigBuilder, ParquetSource},
+        source::DataSourceExec,
+    },
+    execution::TaskContext,
+    physical_plan::ExecutionPlan,
+};
+use lakewright_error::{Error, ErrorKind, Result};
+use lakewright_lake::{
+    Created, layout,
+    state::{Format, ScanReport, encode},
+};
+use uuid::Uuid;
+
+use super::codec::{file_scan, json_scan};
+use crate::{json::ScanReports, relation::named_readers, row_number::number_rows, write::with_siblings};
+
+/// A task's plan, ready to run.
+#[derive(Debug)]
+pub struct PreparedTask {
+    /// The plan.
+    pub plan: Arc<dyn ExecutionPlan>,
+    /// What its scans of raw objects will have seen.
+    pub reports: Vec<ScanReports>,
+}
+
+/// Does to a task's plan what serves within one process only, and gives its scans reports of their own.
+///
+/// # Errors
+/// Those of walking the plan.
+pub fn prepare_task(plan: Arc<dyn ExecutionPlan>) -> PlanResult<PreparedTask> {
+    let mut reports = Vec::new();
+    let plan = plan.transform_up(|node| {
+        if let Some((config, source)) = json_scan(node.as_ref()) {
+            let Some((lake, folder)) = source.reports().and_then(ScanReports::place) else {
+                return Ok(Transformed::no(node));
+            };
+            // Tasks of one message share their decoded plan, and one may fail where another does not.
+            let own = ScanReports::stored_in(lake, folder);
+            reports.push(own.clone());
+            let source = Arc::new(source.clone().with_reports(Some(own)));
+            return Ok(Transformed::yes(rebuilt(config.clone(), source)));
+        }
+        Ok(match file_scan(node.as_ref()).and_then(|config| Some((config, named_parquet(config)?))) {
+            Some((config, source)) => Transformed::yes(rebuilt(config.clone(), Arc::new(source))),
+            None => Transformed::no(node),
+        })
+    })?;
+    let plan = with_siblings(number_rows(plan.data)?)?;
+    Ok(PreparedTask { plan, reports })
+}
+
+fn rebuilt(
+    config: FileScanConfig,
+    source: Arc<dyn datafusion::datasource::physical_plan::FileSource>,
+) -> Arc<dyn ExecutionPlan> {
+    let groups = config.file_groups.clone();
+    let config = FileScanConfigBuilder::from(config).with_source(source).with_file_groups(groups).build();
+    DataSourceExec::from_data_source(config)
+}
+
+/// The Parquet source of a scan, with readers that name the file in their errors.
+fn named_parquet(config: &FileScanConfig) -> Option<ParquetSource> {
+    let source: &dyn Any = config.file_source().as_ref();
+    let source = source.downcast_ref::<ParquetSource>()?;
+    let readers = source.parquet_file_reader_factory()?;
+    Some(source.clone().with_parquet_file_reader_factory(named_readers(Arc::clone(readers))))
+}
+
+/// The context of a task: as many partitions share the memory as the executor has slots, not as the whole fleet has.
+#[must_use]
+pub fn task_context(context: &TaskContext, slots: usize) -> Arc<TaskContext> {
+    Arc::new(TaskContext::new(
+        context.task_id(),
+        context.session_id(),
+        context.session_config().clone().with_target_partitions(slots.max(1)),
+        context.scalar_functions().clone(),
+        context.higher_order_functions().clone(),
+        context.aggregate_functions().clone(),
+        context.window_functions().clone(),
+        context.runtime_env(),
+    ))
+}
+
+/// Stores what a task's scans saw, for the driver of the run.
+///
+/// # Errors
+/// - [`ErrorKind::Unavailable`], [`ErrorKind::Denied`], [`ErrorKind::Exhausted`]: as creating an object.
+///
+/// # Cancel safety
+/// Dropping the future may leave a report of what the next attempt reports again: the driver takes each range once.
+pub async fn store_reports(reports: &[ScanReports]) -> Result<()> {
+    for scan in reports {
+        let (Some((lake, folder)), ranges) = (scan.place(), scan.take()) else { continue };
+        if ranges.is_empty() {
+            continue;
+        }
+        let key = layout::scan_report(&folder, &Uuid::new_v4().to_string());
+        let bytes: Bytes = encode(&ScanReport { format: Format, ranges })?;
+        if let Created::Before(before) = lake.create(&key, bytes.clone()).await?
+            && before != bytes
+        {
+            return Err(Error::new(ErrorKind::Internal, "a new report was there already").with("object", key));
+        }
+    }
+    Ok(())
+}
+
+/// Locations of the objects that one partition of a stage's plan reads, in order, at most `max`.
+#[must_use]
+pub fn objects_of_partition(plan: &Arc<dyn ExecutionPlan>, partition: usize, max: usize) -> Vec<String> {
+    let mut objects = Vec::new();
+    // The closure never fails.
+    let _ = plan.apply(|node| {
+        if let Some(group) = file_scan(node.as_ref()).and_then(|config| config.file_groups.get(partition)) {
+            let locations = group.iter().map(|file| file.object_meta.location.to_string());
+            objects.extend(locations.take(max.saturating_sub(objects.len())));
+        }
+        Ok(if objects.len() < max { TreeNodeRecursion::Continue } else { TreeNodeRecursion::Stop })
+    });
+    objects
+}

@@ -1,0 +1,162 @@
+//! The directory of one executor process: what its tasks leave for other tasks, and what does not fit into memory.
+//!
+//! Invariant: a directory belongs to one living process. Those of processes that have died are removed by whoever starts
+//! next.
+
+use std::{
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use lakewright_error::{Error, ErrorKind, Result};
+use lakewright_lake::disk_error;
+use uuid::Uuid;
+
+/// What the directories of processes begin with.
+const OWN: &str = "executor-";
+
+/// Held by the process that a directory belongs to.
+const LOCK: &str = "lock";
+
+/// How long a measured size is believed.
+const MEASURE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The directory of this process; removed when dropped.
+#[derive(Debug)]
+pub(crate) struct Scratch {
+    root: PathBuf,
+    limit_bytes: u64,
+    measured: Mutex<Option<(Instant, u64)>>,
+    /// Locked for as long as the process lives.
+    _lock: File,
+}
+
+impl Scratch {
+    /// Makes a directory below `parent`, and removes those that dead processes have left there.
+    ///
+    /// # Errors
+    /// - [`ErrorKind::Exhausted`], [`ErrorKind::Denied`]: it cannot be made.
+    pub(crate) fn open(parent: &Path, limit_bytes: u64) -> Result<Self> {
+        let unusable =
+            |error: io::Error| disk_error(error, "cannot make the scratch directory", &parent.display().to_string());
+        fs::create_dir_all(parent).map_err(unusable)?;
+        remove_left(parent).map_err(unusable)?;
+        let root = parent.join(format!("{OWN}{}", Uuid::new_v4()));
+        fs::create_dir(&root).map_err(unusable)?;
+        let lock = File::create(root.join(LOCK)).map_err(unusable)?;
+        lock.lock().map_err(unusable)?;
+        Ok(Self { root, limit_bytes, measured: Mutex::new(None), _lock: lock })
+    }
+
+    /// Where queries spill.
+    pub(crate) fn spill_dir(&self) -> PathBuf {
+        self.root.join("spill")
+    }
+
+    /// A new directory for the rows of one membership of a fleet.
+    ///
+    /// # Errors
+    /// As [`Scratch::open`].
+    pub(crate) fn work_dir(&self, name: &str) -> Result<PathBuf> {
+        let dir = self.root.join(name);
+        fs::create_dir_all(&dir)
+            .map_err(|error| disk_error(error, "cannot make the scratch directory", &dir.display().to_string()))?;
+        Ok(dir)
+    }
+
+    /// Refuses when rows for other tasks take up as much as they may.
+    ///
+    /// # Errors
+    /// - [`ErrorKind::Exhausted`]: they do.
+    pub(crate) fn check(&self, work_dir: &Path) -> Result<()> {
+        let mut measured = self.measured.lock().unwrap_or_else(PoisonError::into_inner);
+        let bytes = match *measured {
+            Some((at, bytes)) if at.elapsed() < MEASURE_INTERVAL => bytes,
+            _ => {
+                let bytes = size_bytes(work_dir);
+                *measured = Some((Instant::now(), bytes));
+                bytes
+            }
+        };
+        if bytes <= self.limit_bytes {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Exhausted, "an executor has no more room for rows that other tasks need")
+            .with("directory", work_dir.display())
+            .with("bytes", bytes)
+            .with("limit", self.limit_bytes)
+            .with_hint("raise spill_limit of the executors, or give the fleet more of them"))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.root) {
+            tracing::debug!(directory = %self.root.display(), %error, "scratch directory left behind");
+        }
+    }
+}
+
+/// Removes the directories whose processes have ended.
+fn remove_left(parent: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(parent)? {
+        let entry = entry?;
+        if !entry.file_name().to_string_lossy().starts_with(OWN) {
+            continue;
+        }
+        // One that is being made has no lock yet, or one that nobody holds yet: it is left alone for a while.
+        let Ok(lock) = File::open(entry.path().join(LOCK)) else { continue };
+        if lock.try_lock().is_ok() {
+            fs::remove_dir_all(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// Bytes of all files below a directory; what vanishes meanwhile counts nothing.
+fn size_bytes(dir: &Path) -> u64 {
+    let Ok(entries) = fs::read_dir(dir) else { return 0 };
+    let sizes = entries.flatten().map(|entry| match entry.metadata() {
+        Ok(meta) if meta.is_dir() => size_bytes(&entry.path()),
+        Ok(meta) => meta.len(),
+        Err(_) => 0,
+    });
+    sizes.sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_dead_process_has_left_is_removed_and_a_living_ones_is_not() {
+        let parent = tempfile::tempdir().unwrap();
+        let living = Scratch::open(parent.path(), 1).unwrap();
+        let dead = parent.path().join("executor-dead");
+        fs::create_dir(&dead).unwrap();
+        fs::write(dead.join(LOCK), "").unwrap();
+        let other = parent.path().join("somebody's");
+        fs::create_dir(&other).unwrap();
+        let second = Scratch::open(parent.path(), 1).unwrap();
+        assert!(!dead.exists() && other.exists() && living.root.exists());
+        drop(second);
+        let left = fs::read_dir(parent.path()).unwrap().count();
+        assert_eq!(left, 2, "the living one's and somebody's");
+    }
+
+    #[test]
+    fn rows_of_tasks_are_refused_beyond_the_limit() {
+        let parent = tempfile::tempdir().unwrap();
+        let scratch = Scratch::open(parent.path(), 10).unwrap();
+        let dir = scratch.work_dir("w").unwrap();
+        fs::create_dir(dir.join("job")).unwrap();
+        fs::write(dir.join("job/a"), [0; 10]).unwrap();
+        scratch.check(&dir).unwrap();
+        fs::write(dir.join("job/b"), [0; 1]).unwrap();
+        *scratch.measured.lock().unwrap() = None;
+        assert_eq!(scratch.check(&dir).unwrap_err().kind(), ErrorKind::Exhausted);
+    }
+}

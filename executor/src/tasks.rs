@@ -1,0 +1,120 @@
+//! How a task is run: our engine's part around Ballista's.
+//!
+//! Data flow: a decoded plan -> [`prepare_task`] -> Ballista's stage executor -> rows for other tasks, the account of raw
+//! objects, one set of counts, or an error that keeps its meaning on the way to the driver.
+//!
+//! Invariant: a task has succeeded only if what its scans saw is stored.
+
+use std::{fmt, path::PathBuf, sync::Arc};
+
+use async_trait::async_trait;
+use ballista_core::{
+    JobId,
+    serde::protobuf::{RuntimeStatsReport, ShuffleWritePartition, TaskColumnStats, WindowStateReport},
+};
+use ballista_executor::execution_engine::{DefaultExecutionEngine, ExecutionEngine, QueryStageExecutor};
+use datafusion::{
+    common::Result as PlanResult,
+    execution::TaskContext,
+    physical_plan::{ExecutionPlan, metrics::MetricsSet},
+    prelude::SessionConfig,
+};
+use lakewright_engine::{
+    ScanReports,
+    fleet::{PreparedTask, carry, carry_error, prepare_task, store_reports, task_context, task_metrics},
+};
+
+use crate::scratch::Scratch;
+
+/// Runs tasks.
+pub(crate) struct Tasks {
+    ballista: DefaultExecutionEngine,
+    slots: usize,
+    scratch: Arc<Scratch>,
+    work_dir: PathBuf,
+}
+
+impl Tasks {
+    /// Runs tasks in `slots` at once, whose rows lie in `work_dir`.
+    pub(crate) fn new(slots: usize, scratch: Arc<Scratch>, work_dir: PathBuf) -> Self {
+        Self { ballista: DefaultExecutionEngine::new(), slots, scratch, work_dir }
+    }
+}
+
+impl ExecutionEngine for Tasks {
+    fn create_query_stage_exec(
+        &self,
+        job_id: JobId,
+        stage_id: usize,
+        task_id: usize,
+        global_output_partition_ids: Vec<usize>,
+        plan: Arc<dyn ExecutionPlan>,
+        work_dir: &str,
+        config: &SessionConfig,
+    ) -> PlanResult<Arc<dyn QueryStageExecutor>> {
+        self.scratch.check(&self.work_dir).map_err(carry)?;
+        let PreparedTask { plan, reports } = prepare_task(plan).map_err(carry_error)?;
+        let measured = Arc::clone(&plan);
+        let stage = self.ballista.create_query_stage_exec(
+            job_id,
+            stage_id,
+            task_id,
+            global_output_partition_ids,
+            plan,
+            work_dir,
+            config,
+        );
+        let stage = stage.map_err(carry_error)?;
+        Ok(Arc::new(Stage { stage, plan: measured, reports, slots: self.slots }))
+    }
+}
+
+/// One task.
+struct Stage {
+    stage: Arc<dyn QueryStageExecutor>,
+    plan: Arc<dyn ExecutionPlan>,
+    reports: Vec<ScanReports>,
+    slots: usize,
+}
+
+#[async_trait]
+impl QueryStageExecutor for Stage {
+    async fn execute_query_stage(
+        &self,
+        task_id: usize,
+        context: Arc<TaskContext>,
+    ) -> PlanResult<Vec<ShuffleWritePartition>> {
+        let rows = self.stage.execute_query_stage(task_id, task_context(&context, self.slots)).await;
+        let rows = rows.map_err(carry_error)?;
+        store_reports(&self.reports).await.map_err(carry)?;
+        Ok(rows)
+    }
+
+    fn collect_plan_metrics(&self) -> Vec<MetricsSet> {
+        vec![task_metrics(self.plan.as_ref())]
+    }
+
+    fn collect_runtime_stats_reports(&self) -> Vec<RuntimeStatsReport> {
+        self.stage.collect_runtime_stats_reports()
+    }
+
+    fn collect_window_state_reports(&self) -> PlanResult<Vec<WindowStateReport>> {
+        self.stage.collect_window_state_reports()
+    }
+
+    fn collect_column_stats(&self) -> Vec<TaskColumnStats> {
+        self.stage.collect_column_stats()
+    }
+}
+
+impl fmt::Debug for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stage").field("stage", &self.stage).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.stage, f)
+    }
+}

@@ -1,0 +1,109 @@
+//! The executors of a fleet: who they are, and who of them has died.
+//!
+//! Invariant: an executor is given up only if nobody listens at its port any more, or if it has been silent for as long
+//! as the fleet waits. Giving one up too early costs work, and changes no row.
+
+use std::{collections::BTreeMap, io, time::Duration};
+
+use ballista_core::serde::{
+    protobuf::{ExecutorStoppedParams, executor_status::Status, scheduler_grpc_server::SchedulerGrpc},
+    scheduler::ExecutorMetadata,
+};
+use lakewright_error::{Error, ErrorKind, Result};
+use tokio::{
+    net::TcpStream,
+    time::{interval, timeout},
+};
+use tonic::Request;
+
+use super::{SILENCE_MAX_S, Server};
+use crate::{Clock, ExecutorInfo, SystemClock};
+
+/// Time between two looks whether somebody listens at an executor's port.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long a look may take. No answer says nothing: the heartbeat decides.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Looks in a row at which nobody listened.
+const REFUSALS_MAX: u32 = 2;
+
+/// Gives up executors whose process has ended, until dropped.
+pub(super) async fn look_after(server: Server) {
+    let mut ticks = interval(LOOK_INTERVAL);
+    let mut refusals: BTreeMap<String, u32> = BTreeMap::new();
+    loop {
+        ticks.tick().await;
+        let Ok(executors) = server.state.executor_manager.get_executors_state().await else { continue };
+        refusals.retain(|id, _| executors.iter().any(|(executor, ..)| executor.id == *id));
+        for (executor, ..) in executors {
+            if !is_refused(&executor).await {
+                refusals.remove(&executor.id);
+                continue;
+            }
+            let count = refusals.entry(executor.id.clone()).or_default();
+            *count += 1;
+            // Only once: it is removed after a pause.
+            if *count == REFUSALS_MAX {
+                give_up(&server, &executor.id).await;
+            }
+        }
+    }
+}
+
+async fn is_refused(executor: &ExecutorMetadata) -> bool {
+    let host = executor.host.trim_start_matches('[').trim_end_matches(']');
+    match timeout(LOOK_TIMEOUT, TcpStream::connect((host, executor.grpc_port))).await {
+        Ok(Err(error)) => error.kind() == io::ErrorKind::ConnectionRefused,
+        Ok(Ok(_)) | Err(_) => false,
+    }
+}
+
+async fn give_up(server: &Server, executor_id: &str) {
+    tracing::warn!(executor_id, "executor has ended");
+    let reason = "nobody listens at its port".to_owned();
+    let stopped = ExecutorStoppedParams { executor_id: executor_id.to_owned(), reason };
+    if let Err(error) = server.executor_stopped(Request::new(stopped)).await {
+        tracing::error!(executor_id, %error, "executor cannot be given up");
+    }
+}
+
+/// Everybody who has joined, sorted by id.
+///
+/// # Errors
+/// - [`ErrorKind::Unavailable`]: the fleet's state cannot be read.
+pub(super) async fn list(server: &Server) -> Result<Vec<ExecutorInfo>> {
+    let executors = server
+        .state
+        .executor_manager
+        .get_executors_state()
+        .await
+        .map_err(|error| Error::new(ErrorKind::Unavailable, "the executors cannot be listed").with_source(error))?;
+    let infos = executors.into_iter().map(|(executor, seen, _)| ExecutorInfo {
+        slots: executor.specification.vcores,
+        slots_free: None,
+        seen_us: seen.and_then(|seen| i64::try_from(seen.as_micros()).ok()),
+        host: format!("{}:{}", executor.host, executor.grpc_port),
+        id: executor.id,
+    });
+    let mut infos: Vec<ExecutorInfo> = infos.collect();
+    infos.sort_by(|a, b| a.id.cmp(&b.id));
+    Ok(infos)
+}
+
+/// Slots of the executors that take tasks at this moment.
+pub(super) async fn slots(server: &Server) -> usize {
+    let Ok(executors) = server.state.executor_manager.get_executors_state().await else { return 0 };
+    // Heartbeats are stamped with this machine's clock.
+    let now = Duration::from_micros(u64::try_from(SystemClock.now_us()).unwrap_or_default());
+    let mut slots = 0;
+    for (executor, seen, _) in executors {
+        let heartbeat = server.state.executor_manager.get_executor_hearbeat(&executor.id);
+        let status = heartbeat.and_then(|heartbeat| heartbeat.status).and_then(|status| status.status);
+        let is_silent = seen.is_none_or(|seen| now.saturating_sub(seen) > Duration::from_secs(SILENCE_MAX_S));
+        if matches!(status, Some(Status::Active(_))) && !is_silent {
+            slots += usize::try_from(executor.specification.vcores).unwrap_or(0);
+        }
+    }
+    slots
+}

@@ -1,0 +1,195 @@
+//! Runs one step on the fleet: plans it for as many tasks as there are slots, and has it executed until its rows are here.
+//!
+//! Data flow: a [`StepTask`] -> relations of a session -> a plan of which one last stage collects the rows of the write
+//! node -> [`super::job`] -> files, counts, and what scans of raw objects have stored of what they saw.
+//!
+//! Invariant: the files are those of one execution of the whole plan. What an execution that was lost has written is
+//! named by nothing.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use datafusion::physical_plan::{ExecutionPlan, coalesce_partitions::CoalescePartitionsExec};
+use futures::{StreamExt, TryStreamExt, stream};
+use lakewright_compiler::TableName;
+use lakewright_engine::{Relation, ScanReports, StepProgress, WriteOutput, plan_table_write, register_relation};
+use lakewright_error::{Error, ErrorKind, Result};
+use lakewright_lake::{
+    DataFile, Prefix, layout,
+    state::{RangeReport, ScanReport, list_names, read_object},
+};
+use tokio::time::{Instant, sleep};
+use uuid::Uuid;
+
+use super::{
+    Fleet,
+    job::{Ended, Watching, run_job},
+    losses::Losses,
+    members,
+};
+use crate::{StepInput, StepOutput, StepTask, run::retrying};
+
+/// Executions of a step of which the fleet has lost the earlier ones.
+const EXECUTIONS_MAX: u32 = 8;
+
+/// Bytes of input that one task is for, where there is more than the slots take at once.
+const TASK_BYTES: u64 = 128 << 20;
+
+/// Tasks of a stage for each slot, at most: more would only be more messages.
+const TASKS_OF_SLOT_MAX: usize = 4;
+
+/// Pause between two looks whether somebody has joined.
+const JOIN_LOOK: std::time::Duration = std::time::Duration::from_millis(100);
+
+/// Reports read at once.
+const REPORT_READS_MAX: usize = 16;
+
+/// Where the reports of the sources are.
+type Scans = BTreeMap<TableName, String>;
+
+/// Runs a step to its end.
+///
+/// # Errors
+/// Those of the step; [`ErrorKind::Unavailable`] also if nobody joins, or the fleet loses the step again and again.
+pub(super) async fn execute(
+    fleet: &Fleet,
+    task: StepTask,
+    progress: &(dyn Fn(StepProgress) + Send + Sync),
+) -> Result<StepOutput> {
+    fleet.local.check(&task.write.root)?;
+    if let Some(root) = &task.write.quarantine {
+        fleet.local.check(root)?;
+    }
+    let lake = lake_of(&task)?;
+    let mut lost = None;
+    let mut losses = Losses::default();
+    for _ in 0..EXECUTIONS_MAX {
+        let slots = wait_for_slots(fleet).await?;
+        let (plan, session, scans) = plan(fleet, &task, &lake, slots).await?;
+        let watching = Watching { progress, losses: &mut losses };
+        match run_job(fleet, &task.table.to_string(), session, plan, watching).await? {
+            Ended::Done { written, progress } => {
+                let WriteOutput { files, quarantined, rules } = written;
+                let (files, quarantined) = (sorted(files), sorted(quarantined));
+                let reports = read_reports(&lake, scans).await?;
+                return Ok(StepOutput { files, quarantined, rules, progress, reports });
+            }
+            Ended::Lost(error) => {
+                tracing::warn!(step = %task.table, error = crate::run::chain(&error), "step is executed again");
+                lost = Some(error);
+            }
+        }
+    }
+    Err(lost.unwrap_or_else(|| Error::new(ErrorKind::Internal, "a step was not executed")))
+}
+
+fn sorted(mut files: Vec<DataFile>) -> Vec<DataFile> {
+    files.sort_by(|a, b| a.path.cmp(&b.path));
+    files
+}
+
+/// The lake that a table is in: reports are stored there.
+fn lake_of(task: &StepTask) -> Result<Prefix> {
+    task.write
+        .root
+        .above(&layout::table_root(task.table.zone(), task.table.table()))
+        .ok_or_else(|| Error::new(ErrorKind::Internal, "a table does not lie in its lake").with("table", &task.table))
+}
+
+async fn wait_for_slots(fleet: &Fleet) -> Result<usize> {
+    let started = Instant::now();
+    let mut told = false;
+    loop {
+        let slots = members::slots(&fleet.server).await;
+        if slots > 0 {
+            return Ok(slots);
+        }
+        if started.elapsed() > fleet.patience {
+            return Err(Error::new(ErrorKind::Unavailable, "no executor has joined")
+                .with("location", &fleet.address)
+                .with_hint(
+                    "start one with `lakewright executor`; `lakewright executors` lists those that have joined",
+                ));
+        }
+        if !told {
+            tracing::warn!(address = fleet.address, "step waits for executors to join");
+            told = true;
+        }
+        sleep(JOIN_LOOK).await;
+    }
+}
+
+async fn plan(
+    fleet: &Fleet,
+    task: &StepTask,
+    lake: &Prefix,
+    slots: usize,
+) -> Result<(Arc<dyn ExecutionPlan>, datafusion::prelude::SessionContext, Scans)> {
+    let tasks = tasks_for(input_bytes(&task.inputs), slots);
+    let session = fleet.engine.fleet_session(tasks);
+    fleet.engine.register_store(&task.write.root);
+    let execution = Uuid::new_v4().to_string();
+    let mut scans = Scans::new();
+    for StepInput { name, relation } in &task.inputs {
+        let mut relation = relation.clone();
+        match &mut relation {
+            Relation::Raw(scan) => {
+                fleet.local.check(&scan.raw)?;
+                fleet.engine.register_store(&scan.raw);
+                let folder = layout::scans(&task.write.run_id, &execution, &name.to_string());
+                scan.reports = Some(ScanReports::stored_in(lake.clone(), folder.clone()));
+                scans.insert(name.clone(), folder);
+            }
+            Relation::Table(scan) => fleet.engine.register_store(&scan.root),
+            Relation::View { .. } => {}
+        }
+        register_relation(&session, name.zone(), name.table(), relation).await?;
+    }
+    let plan = plan_table_write(&session, &task.sql, &task.params, task.write.clone()).await?;
+    // One last stage of one task: its rows are in one place, and complete or not there at all.
+    Ok((Arc::new(CoalescePartitionsExec::new(plan)), session, scans))
+}
+
+/// Tasks of a stage: as many as run at once, or as there are portions of the input.
+fn tasks_for(input_bytes: u64, slots: usize) -> usize {
+    let portions = usize::try_from(input_bytes.div_ceil(TASK_BYTES)).unwrap_or(usize::MAX);
+    portions.clamp(slots, slots.saturating_mul(TASKS_OF_SLOT_MAX))
+}
+
+fn input_bytes(inputs: &[StepInput]) -> u64 {
+    let bytes = inputs.iter().map(|input| match &input.relation {
+        Relation::Raw(scan) => scan.objects.iter().map(|object| object.size_bytes).sum(),
+        Relation::Table(scan) => scan.files.iter().map(|file| file.size_bytes).sum(),
+        Relation::View { .. } => 0,
+    });
+    bytes.fold(0, u64::saturating_add)
+}
+
+/// What the tasks of one execution have stored. A range may be there twice: a task may have been tried again.
+async fn read_reports(lake: &Prefix, scans: Scans) -> Result<BTreeMap<TableName, Vec<RangeReport>>> {
+    let mut reports = BTreeMap::new();
+    for (source, folder) in scans {
+        let names = retrying(|| list_names(lake, &folder)).await?;
+        let reads = names.iter().map(|name| {
+            let key = format!("{folder}/{name}");
+            async move { retrying(|| read_object::<ScanReport>(lake, &key)).await }
+        });
+        let read: Vec<Option<ScanReport>> =
+            stream::iter(reads.collect::<Vec<_>>()).buffered(REPORT_READS_MAX).try_collect().await?;
+        reports.insert(source, read.into_iter().flatten().flat_map(|report| report.ranges).collect());
+    }
+    Ok(reports)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stage_has_a_task_for_each_slot_and_more_for_large_inputs() {
+        assert_eq!(tasks_for(0, 6), 6);
+        assert_eq!(tasks_for(10 * TASK_BYTES, 6), 10);
+        assert_eq!(tasks_for(10 * TASK_BYTES + 1, 6), 11);
+        assert_eq!(tasks_for(u64::MAX, 6), 24);
+        assert_eq!(tasks_for(1, 1), 1);
+    }
+}

@@ -1,0 +1,139 @@
+//! Processes of a fleet die while a run is under way; the run ends with the rows of an undisturbed one.
+//!
+//! `LAKEWRIGHT_KILLS` takes another number of kills than the few of every test run.
+
+use std::{collections::BTreeMap, fs, sync::OnceLock};
+
+use super::process::Fleet;
+use crate::{
+    crash::draw,
+    project::{MUSIC_TABLES, Project, files_below},
+    requirement,
+    service::process::await_some,
+};
+
+/// Kills where no other number is asked for.
+const KILLS: f64 = 3.0;
+
+fn kills() -> impl Iterator<Item = u64> {
+    let kills = requirement::number("LAKEWRIGHT_KILLS").unwrap_or(KILLS);
+    (0_u32..).take_while(move |seed| f64::from(*seed) < kills).map(u64::from)
+}
+
+/// Data whose reading takes a while, in a lake of its own.
+fn project() -> Project {
+    Project::music(12_000, 60, 4)
+}
+
+/// What an undisturbed run gives, and how many files the lake has then. It is run once for all tests.
+fn undisturbed() -> (BTreeMap<String, Vec<String>>, u64) {
+    static UNDISTURBED: OnceLock<(BTreeMap<String, Vec<String>>, u64)> = OnceLock::new();
+    let run = || {
+        let project = project();
+        let fleet = Fleet::start(&project, 2);
+        fleet.submit();
+        (project.contents(&MUSIC_TABLES), project.lake_files().len() as u64)
+    };
+    UNDISTURBED.get_or_init(run).clone()
+}
+
+/// Submits a run without waiting for it, and waits until the lake has so many files or the run has ended.
+fn submit_until(fleet: &Fleet<'_>, files: u64) -> String {
+    let answer = fleet.lakewright(&["submit", "--detach"]);
+    assert_eq!(answer.code, Some(0), "{answer:?}");
+    let run_id = answer.stdout.trim().to_owned();
+    await_some("the run gets on", || {
+        let is_far = fleet.project.lake_files().len() as u64 >= files;
+        (is_far || has_ended(fleet.project, &run_id).is_some()).then_some(())
+    });
+    run_id
+}
+
+/// The state of a run that has ended.
+fn has_ended(project: &Project, run_id: &str) -> Option<String> {
+    let done = project.lake().join("_lakewright/runs").join(run_id).join("done.json");
+    let done: serde_json::Value = serde_json::from_str(&fs::read_to_string(done).ok()?).ok()?;
+    Some(done["end"].as_str().unwrap_or_default().to_owned())
+}
+
+fn await_success(project: &Project, run_id: &str) {
+    let end = await_some("the run ends", || has_ended(project, run_id));
+    assert_eq!(end.to_lowercase(), "succeeded", "{}", project.lakewright(&["show", run_id]).stdout);
+}
+
+/// What the steps of a run have recorded so far, by path.
+fn written(project: &Project, run_id: &str) -> BTreeMap<String, String> {
+    let steps = project.lake().join("_lakewright/runs").join(run_id).join("steps");
+    let read = |path: String| fs::read_to_string(steps.join(&path)).ok().map(|text| (path, text));
+    files_below(&steps).into_iter().filter_map(read).collect()
+}
+
+#[test]
+fn a_run_survives_the_death_of_an_executor_at_any_moment() {
+    let (expected, files_at_end) = undisturbed();
+    for seed in kills() {
+        let project = project();
+        let mut fleet = Fleet::start(&project, 2);
+        let moment = 4 + draw(seed, files_at_end);
+        let run_id = submit_until(&fleet, moment);
+        fleet.kill_executor(0);
+        fleet.add_executor();
+        await_success(&project, &run_id);
+        assert_eq!(project.contents(&MUSIC_TABLES), expected, "seed {seed}, killed at {moment} files");
+    }
+}
+
+#[test]
+fn a_run_survives_the_death_of_the_scheduler_and_runs_no_written_step_again() {
+    let (expected, files_at_end) = undisturbed();
+    for seed in kills() {
+        let project = project();
+        let mut fleet = Fleet::start(&project, 2);
+        let moment = 4 + draw(seed + 100, files_at_end);
+        let run_id = submit_until(&fleet, moment);
+        let before = written(&project, &run_id);
+        fleet.replace_scheduler();
+        await_success(&project, &run_id);
+        let after = written(&project, &run_id);
+        for (step, record) in before {
+            assert_eq!(after.get(&step), Some(&record), "seed {seed}: {step} was run again");
+        }
+        assert_eq!(project.contents(&MUSIC_TABLES), expected, "seed {seed}, killed at {moment} files");
+    }
+}
+
+#[test]
+fn a_run_survives_the_loss_of_all_executors_and_of_one_that_is_asked_to_stop() {
+    let (expected, files_at_end) = undisturbed();
+    let project = project();
+    let mut fleet = Fleet::start(&project, 2);
+    let run_id = submit_until(&fleet, files_at_end / 3);
+    fleet.kill_executor(0);
+    fleet.kill_executor(0);
+    fleet.add_executor();
+    fleet.add_executor();
+    await_success(&project, &run_id);
+    assert_eq!(project.contents(&MUSIC_TABLES), expected);
+
+    fleet.await_executors(2);
+    let answer = fleet.lakewright(&["submit", "--detach", "--full-refresh"]);
+    let run_id = answer.stdout.trim().to_owned();
+    assert_eq!(fleet.terminate_executor(0), Some(0));
+    await_success(&project, &run_id);
+    assert_eq!(project.contents(&MUSIC_TABLES), expected, "after an executor has drained");
+    fleet.await_executors(1);
+}
+
+#[test]
+fn two_schedulers_on_one_lake_do_no_harm() {
+    let (expected, _) = undisturbed();
+    let project = project();
+    let mut first = Fleet::start(&project, 1);
+    let run_id = submit_until(&first, 0);
+    let second = Fleet::start(&project, 1);
+    let answer = second.lakewright(&["submit"]);
+    assert_eq!(answer.code, Some(0), "{answer:?}");
+    first.add_executor();
+    await_success(&project, &run_id);
+    assert_eq!(project.contents(&MUSIC_TABLES), expected);
+}

@@ -1,0 +1,105 @@
+//! A scheduler process with executors that have joined it.
+
+use std::{
+    fs,
+    process::{Child, Command, Stdio},
+};
+
+use crate::{
+    project::{Answer, Project},
+    service::process::{await_some, spawn},
+};
+
+/// A fleet on the lake of a project; all of its processes are killed when it is dropped.
+#[derive(Debug)]
+pub(super) struct Fleet<'a> {
+    pub(super) project: &'a Project,
+    url: String,
+    scheduler: Child,
+    executors: Vec<Child>,
+}
+
+impl<'a> Fleet<'a> {
+    /// Starts a scheduler and as many executors of one slot each, and waits until all have joined.
+    pub(super) fn start(project: &'a Project, executors: usize) -> Self {
+        let (scheduler, url) = start_scheduler(project);
+        let mut fleet = Self { project, url, scheduler, executors: Vec::new() };
+        for _ in 0..executors {
+            fleet.add_executor();
+        }
+        fleet.await_executors(executors);
+        fleet
+    }
+
+    /// Starts one more executor; does not wait until it has joined.
+    pub(super) fn add_executor(&mut self) {
+        let arguments = ["executor", "--threads", "1", "--memory", "256MB", "--spill-dir", ".lakewright/executors"];
+        let mut command = self.project.command(&arguments);
+        let child = command.stdout(Stdio::null()).stderr(Stdio::inherit()).spawn();
+        self.executors.push(child.expect("the executor starts"));
+    }
+
+    /// Waits until exactly so many executors are members.
+    pub(super) fn await_executors(&self, count: usize) {
+        await_some(&format!("{count} executors"), || (self.members().len() == count).then_some(()));
+    }
+
+    /// The ids of the executors that have joined.
+    pub(super) fn members(&self) -> Vec<String> {
+        let listed = self.project.json(&["executors", "--scheduler", &self.url]);
+        let executors = listed["executors"].as_array().cloned().unwrap_or_default();
+        executors.iter().filter_map(|executor| executor["id"].as_str().map(str::to_owned)).collect()
+    }
+
+    /// The binary as a client of the scheduler.
+    pub(super) fn command(&self, arguments: &[&str]) -> Command {
+        self.project.command(&[arguments, &["--scheduler", &self.url]].concat())
+    }
+
+    /// Runs the binary as a client of the scheduler.
+    pub(super) fn lakewright(&self, arguments: &[&str]) -> Answer {
+        Answer::of(&mut self.command(arguments))
+    }
+
+    /// Submits the project's job and waits for its end, which must be good.
+    pub(super) fn submit(&self) {
+        let answer = self.lakewright(&["submit"]);
+        assert_eq!(answer.code, Some(0), "{answer:?}");
+    }
+
+    /// Kills an executor at once.
+    pub(super) fn kill_executor(&mut self, index: usize) {
+        let mut child = self.executors.remove(index);
+        child.kill().expect("the executor can be killed");
+        child.wait().expect("the executor can be awaited");
+    }
+
+    /// Asks an executor to stop, and gives its exit code.
+    pub(super) fn terminate_executor(&mut self, index: usize) -> Option<i32> {
+        let mut child = self.executors.remove(index);
+        let pid = child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs").success());
+        await_some("the executor stops", || child.try_wait().expect("the executor can be asked")).code()
+    }
+
+    /// Kills the scheduler at once, and starts another one elsewhere.
+    pub(super) fn replace_scheduler(&mut self) {
+        self.scheduler.kill().expect("the scheduler can be killed");
+        self.scheduler.wait().expect("the scheduler can be awaited");
+        (self.scheduler, self.url) = start_scheduler(self.project);
+    }
+}
+
+impl Drop for Fleet<'_> {
+    fn drop(&mut self) {
+        for child in self.executors.iter_mut().chain([&mut self.scheduler]) {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+fn start_scheduler(project: &Project) -> (Child, String) {
+    let _ = fs::remove_file(project.path("address.txt"));
+    spawn(project, &["--insecure", "--fleet", "127.0.0.1:0"])
+}
