@@ -37,6 +37,9 @@ fn shown(batches: &[RecordBatch]) -> String {
     pretty_format_batches(batches).unwrap().to_string()
 }
 
+/// Functions that DataFusion puts others in place of while it optimizes: they are never called, here or there.
+const REWRITTEN: [&str; 7] = ["coalesce(", "nvl(", "nvl2(", "ifnull(", "if(", "base64(", "unbase64("];
+
 /// The cases of the dialect that have a value: expressions and whole queries.
 fn cases() -> Vec<String> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/functions/cases");
@@ -44,7 +47,9 @@ fn cases() -> Vec<String> {
     let texts = tables.map(|table| fs::read_to_string(folder.join(format!("{table}.tsv"))).unwrap());
     let lines = texts.iter().flat_map(|text| text.lines()).filter(|line| !line.starts_with('#') && !line.is_empty());
     let parts = lines.map(|line| line.split('\t').collect::<Vec<_>>());
-    parts.filter(|parts| parts[1] != "error").map(|parts| parts[0].to_owned()).collect()
+    let travels =
+        |parts: &Vec<&str>| parts[1] != "error" && !REWRITTEN.iter().any(|function| parts[0].contains(function));
+    parts.filter(travels).map(|parts| parts[0].to_owned()).collect()
 }
 
 #[tokio::test]
