@@ -1,8 +1,9 @@
 //! What makes a plan run on a fleet: how it travels, and what each side does with it.
 //!
-//! Data flow: the scheduler plans a step in a session of [`Engine::fleet_session`] -> [`FleetCodec`] -> a task's slice of
-//! the plan on an executor -> [`prepare_task`] -> the task runs in the runtime of [`Engine::for_executor`] -> rows, an
-//! error that [`carry_error`] puts into words for the way back, and the account of raw objects ([`store_reports`]).
+//! Data flow: the scheduler plans a step in a session of [`crate::Engine::fleet_session`] -> [`FleetCodec`] -> a task's
+//! slice of the plan on an executor -> [`prepare_task`] -> the task runs in the runtime of
+//! [`crate::Engine::for_executor`] -> rows, an error that [`carry_error`] puts into words for the way back, and the
+//! account of raw objects ([`store_reports`]).
 //!
 //! Invariant: both sides are built from the same parts: functions by their names, settings by [`crate::session`], nodes
 //! by one codec. What a plan means does not depend on who runs which part of it.
