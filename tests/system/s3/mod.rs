@@ -65,7 +65,7 @@ fn the_music_job_on_s3_gives_the_rows_of_the_local_one_and_of_other_engines() {
 }
 
 #[test]
-fn small_objects_cost_one_request_each_and_one_listing() {
+fn small_objects_cost_one_request_each_and_few_listings() {
     let Some(bucketed) = Bucketed::music("requests on S3", 200, 1500, 2) else { return };
     bucketed.project.succeed(&["run"]);
     let requests = bucketed.proxy.requests();
@@ -73,8 +73,9 @@ fn small_objects_cost_one_request_each_and_one_listing() {
     assert_eq!(of_raw("HEAD /music/raw/"), 0, "sizes come from the listing");
     assert_eq!(of_raw("GET /music/raw/"), bucketed.raw_objects, "one GET an object");
     let listings = requests.iter().filter(|request| request.contains("list-type=2") && request.contains("prefix=raw"));
-    // One page for each 1,000 objects of the two sources, and one look at whether the prefix is there.
-    assert!(listings.count() <= 5, "{requests:?}");
+    // A page for each 1,000 objects of the two sources, one look at whether the prefix is there, and for the source of
+    // more than a page one request a folder on the way to those that are listed side by side.
+    assert!(listings.count() <= 10, "{requests:?}");
     let (all, objects) = (requests.len() as u64, bucketed.raw_objects);
     assert!(all <= objects * 105 / 100 + 300, "{all} requests for {objects} objects");
 }
