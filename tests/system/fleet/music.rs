@@ -34,7 +34,7 @@ fn the_music_jobs_tables_are_equal_embedded_and_on_a_fleet() {
 }
 
 #[test]
-fn every_executor_writes_files_of_a_table() {
+fn a_table_is_written_by_as_many_tasks_as_there_are_executors() {
     let project = Project::music(40_000, 50, 3);
     let fleet = Fleet::start(&project, 3);
     fleet.submit();

@@ -12,7 +12,7 @@ use datafusion::{arrow::error::ArrowError, common::DataFusionError};
 use lakewright_error::{Error, ErrorKind};
 use serde::{Deserialize, Serialize};
 
-use crate::fault;
+use crate::{fault, json::UNREADABLE};
 
 /// Encloses an error in text that Ballista passes on. What stands between is hexadecimal, so that no quoting changes it.
 const MARK: &str = "lakewright-error[";
@@ -39,7 +39,7 @@ const KINDS: [(ErrorKind, &str); 10] = [
 ];
 
 /// Keys of context that errors of a task carry.
-const CONTEXT_KEYS: [&str; 16] = [
+const CONTEXT_KEYS: [&str; 18] = [
     "object",
     "offset",
     "line",
@@ -56,6 +56,9 @@ const CONTEXT_KEYS: [&str; 16] = [
     "rejects",
     "location",
     "directory",
+    "rule",
+    // By it the driver knows an object that it may leave out.
+    UNREADABLE,
 ];
 
 #[derive(Serialize, Deserialize)]
@@ -215,6 +218,12 @@ mod tests {
             assert_eq!(outer.to_string(), "outer");
             assert_eq!(outer.source().unwrap().to_string(), "inner]");
         }
+    }
+
+    #[test]
+    fn an_object_that_a_task_found_broken_is_known_to_the_driver() {
+        let error = Error::new(ErrorKind::Corrupt, "cut off").with("object", "a.gz").with(UNREADABLE, true);
+        assert_eq!(crate::broken_object(&sent(error).1), Some("a.gz"));
     }
 
     #[test]

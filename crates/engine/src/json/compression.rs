@@ -225,7 +225,7 @@ fn broken(codec: Codec, error: io::Error) -> Error {
 
 /// The context of an error that is about a raw object as a whole. Of an error that several tasks hold, only a copy comes
 /// out of a plan: its context is the same, its source is not.
-const UNREADABLE: &str = "unreadable";
+pub(crate) const UNREADABLE: &str = "unreadable";
 
 /// The key of the raw object whose bytes are no text, if that is why a scan has failed, relative to the raw prefix.
 ///

@@ -44,6 +44,7 @@ use futures::{FutureExt, Stream, StreamExt};
 use lakewright_lake::Prefix;
 use object_store::ObjectStore;
 
+pub(crate) use compression::UNREADABLE;
 pub use compression::{Compression, broken_object};
 pub use form::{ReadMode, Reading};
 pub use layout::MultiLine;
