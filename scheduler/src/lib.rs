@@ -22,6 +22,7 @@ mod rejects;
 mod releases;
 mod run;
 pub mod service;
+mod vacuum;
 
 pub use backend::{Backend, EmbeddedBackend, ExecutorInfo, QueryTask, StepInput, StepOutput, StepTask};
 pub use catalog::{LakeCatalog, LakeTable};
@@ -36,3 +37,4 @@ pub use record::{RunRecord, RunState, list_runs, read_run};
 pub use rejects::{SourceRejects, list_rejects, rejects_of_run};
 pub use releases::{AsOf, Change, ReleaseRecord, TableChange, changes_of_job, find_release, list_releases};
 pub use run::{AcceptedRun, RunOptions, RunRequest, Scheduler, raw_scan};
+pub use vacuum::{Garbage, VacuumOptions, Vacuumed, vacuum};

@@ -85,7 +85,7 @@ pub async fn find_release(lake: &Prefix, as_of: AsOf) -> Result<Release> {
     };
     match as_of {
         AsOf::Release(number) => read_release(lake, number).await?.ok_or_else(|| {
-            Error::new(ErrorKind::NotFound, "the lake has no such release")
+            Error::new(ErrorKind::NotFound, missing_release(&numbers, number))
                 .with("release", number)
                 .with("lake", lake.display_location())
                 .with_hint(known())
@@ -98,10 +98,20 @@ pub async fn find_release(lake: &Prefix, as_of: AsOf) -> Result<Release> {
                     return Ok(release);
                 }
             }
-            Err(Error::new(ErrorKind::NotFound, "the lake has no release from that time or before")
-                .with("lake", lake.display_location())
-                .with_hint(known()))
+            let message = match numbers.first() {
+                Some(first) if *first > 1 => "the releases from that time and before have been vacuumed",
+                _ => "the lake has no release from that time or before",
+            };
+            Err(Error::new(ErrorKind::NotFound, message).with("lake", lake.display_location()).with_hint(known()))
         }
+    }
+}
+
+/// Why there is no release of a number, where these are there.
+pub(crate) fn missing_release(numbers: &[u64], number: u64) -> &'static str {
+    match numbers.first() {
+        Some(first) if (1..*first).contains(&number) => "the release has been vacuumed: its files may be gone",
+        _ => "the lake has no such release",
     }
 }
 

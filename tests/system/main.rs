@@ -50,3 +50,5 @@ mod service;
 mod tidy;
 #[cfg(test)]
 mod unit_tests;
+#[cfg(test)]
+mod vacuum;

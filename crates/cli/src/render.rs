@@ -17,6 +17,7 @@ pub(crate) mod releases;
 pub(crate) mod rows;
 pub(crate) mod summary;
 pub(crate) mod unit_tests;
+pub(crate) mod vacuum;
 
 use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
 

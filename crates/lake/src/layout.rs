@@ -27,6 +27,9 @@ pub const DRIVERS_DIR: &str = "_lakewright/drivers";
 /// Zone of the tables of records and rows that were kept aside.
 pub const REJECTS_ZONE: &str = "rejects";
 
+/// Folder of the segments of all ledgers.
+pub const LEDGER_DIR: &str = "_lakewright/ledger";
+
 /// Name of the counts of each raw object in a report's folder.
 pub const REPORT_OBJECTS: &str = "objects.parquet";
 
@@ -163,7 +166,7 @@ pub fn broken(run_id: &str) -> String {
 
 /// A ledger segment of `zone.table`, by the number of the run in its job.
 pub fn ledger_segment(table: &str, sequence: u64) -> String {
-    format!("{STATE_DIR}/ledger/{table}/{}.parquet", padded(sequence))
+    format!("{LEDGER_DIR}/{table}/{}.parquet", padded(sequence))
 }
 
 /// A release.
@@ -176,9 +179,30 @@ pub fn driver(driver_id: &str) -> String {
     format!("{DRIVERS_DIR}/{driver_id}")
 }
 
-/// Reads the number of a slot or a release back from the last part of its key; `None` for any other object.
+/// The run that has written a data file, by the last part of its key, `<run_id>-<uuid>.parquet`; `None` for a file of
+/// another name, which no run of this program has made.
+///
+/// Decides only what may be deleted: what a table holds is said by its log, never by a name.
+#[must_use]
+pub fn writer_of(key: &str) -> Option<&str> {
+    let name = key.rsplit('/').next()?.strip_suffix(".parquet")?;
+    let (run_id, rest) = name.split_at_checked(UUID_LETTERS)?;
+    let is_uuid = |text: &str| {
+        let is_letter = |(place, letter): (usize, u8)| match place {
+            8 | 13 | 18 | 23 => letter == b'-',
+            _ => letter.is_ascii_digit() || (b'a'..=b'f').contains(&letter),
+        };
+        text.len() == UUID_LETTERS && text.bytes().enumerate().all(is_letter)
+    };
+    (is_uuid(run_id) && is_uuid(rest.strip_prefix('-')?)).then_some(run_id)
+}
+
+/// Letters of a UUID's text.
+const UUID_LETTERS: usize = 36;
+
+/// Reads the number of a slot, a release or a segment back from the last part of its key; `None` for any other object.
 pub fn number_of(file_name: &str) -> Option<u64> {
-    let digits = file_name.strip_suffix(".json")?;
+    let digits = file_name.strip_suffix(".json").or_else(|| file_name.strip_suffix(".parquet"))?;
     (digits.len() == 20 && digits.bytes().all(|b| b.is_ascii_digit())).then(|| digits.parse().ok())?
 }
 
@@ -191,6 +215,17 @@ mod tests {
         assert!(release(9) < release(10));
         assert!(release(10) < release(u64::MAX));
         assert_eq!(release(7), "_lakewright/releases/00000000000000000007.json");
+    }
+
+    #[test]
+    fn only_a_file_that_is_named_as_runs_name_theirs_has_a_writer() {
+        let (run, own) = ("0191f1a0-0000-7000-8000-000000000001", "5d0c9c55-6d0b-4f6e-9a43-6f1d0c1c9b3a");
+        assert_eq!(writer_of(&format!("year=2018/{run}-{own}.parquet")), Some(run));
+        for name in ["part-00000.parquet", "x.json", ".parquet", &format!("{run}.parquet"), &format!("{run}-{own}.csv")]
+        {
+            assert_eq!(writer_of(name), None, "{name}");
+        }
+        assert_eq!(writer_of(&format!("{run}-{}.parquet", "é".repeat(18))), None);
     }
 
     #[test]

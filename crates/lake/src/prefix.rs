@@ -15,7 +15,7 @@ mod fan_out;
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt, stream};
 use lakewright_error::{Error, ErrorKind, Result};
 use object_store::{
     Error as StoreError, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload, path::Path,
@@ -256,6 +256,23 @@ impl Prefix {
             Ok(()) | Err(StoreError::NotFound { .. }) => Ok(()),
             Err(error) => Err(self.error(error, "cannot delete the object", relative)),
         }
+    }
+
+    /// Deletes objects, as many at once as the store takes; it is no error if one is not there.
+    ///
+    /// # Errors
+    /// As [`Prefix::read`], for the first object that is not deleted; some of the others are deleted then.
+    pub async fn delete_all(&self, relatives: &[String]) -> Result<()> {
+        let paths: Vec<Path> = relatives.iter().map(|relative| self.path(relative)).collect::<Result<_>>()?;
+        let paths = stream::iter(paths.into_iter().map(Ok)).boxed();
+        let mut deleted = self.store.delete_stream(paths);
+        while let Some(answer) = deleted.next().await {
+            match answer {
+                Ok(_) | Err(StoreError::NotFound { .. }) => {}
+                Err(error) => return Err(self.error(error, "cannot delete the objects", "")),
+            }
+        }
+        Ok(())
     }
 
     /// Lists all objects below the prefix `relative` at any depth, sorted by key; none if there is no such prefix.

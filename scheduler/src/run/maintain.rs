@@ -16,7 +16,7 @@ use lakewright_lake::{
     CommitOutcome, DataFile, Prefix, TableCommit, commit_version, layout, newest_version, read_snapshot,
     state::{
         AbortReason, Done, Format, InputState, Operation, Outcome, Publication, Release, ReleasedTable, RevisedContent,
-        Revision, RunEnd, Spec, Verdict, newest_release, open_lake, read_object,
+        Revision, RunEnd, Spec, Verdict, list_numbers, newest_release, open_lake, read_object,
     },
     version_of_run,
 };
@@ -24,13 +24,14 @@ use lakewright_lake::{
 use super::{
     accept::Accepted,
     publish::{REBASES_MAX, check_files, files_at},
-    race::{create, retrying},
+    race::{chain, create, retrying},
     site::Site,
 };
 use crate::{
     RunState,
     lineage::parse_name,
     record::{find_slot, read_run},
+    releases::missing_release,
 };
 
 /// Refuses what can be refused before a run is accepted.
@@ -72,17 +73,44 @@ pub(crate) async fn publication(site: &Site, job: &str, operation: &Operation) -
             Change { site, job, newest: &tables, target: &target }.rewind().await
         }
         Operation::Repair { run_id } => Change { site, job, newest: &tables, target: &tables }.repair(run_id).await,
-        Operation::Drop { table, force } => drop_table(job, table, *force, &tables),
+        Operation::Drop { table, force } => {
+            let mut publication = drop_table(job, table, *force, &tables)?;
+            publication.revisions.extend(emptied_by_drop(site, job, table, &tables).await?);
+            Ok(publication)
+        }
     }
+}
+
+/// Takes all files out of a table that leaves the release, so that other engines need none of them when they go.
+async fn emptied_by_drop(
+    site: &Site,
+    job: &str,
+    table: &str,
+    tables: &BTreeMap<String, ReleasedTable>,
+) -> Result<Option<Revision>> {
+    let Some(version) = tables.get(table).and_then(|entry| entry.version) else { return Ok(None) };
+    let change = Change { site, job, newest: tables, target: tables };
+    let content = match change.emptied(table, version).await {
+        Ok(content) => content,
+        // A table that cannot be read any more can be dropped all the same.
+        Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Unsupported) => {
+            tracing::warn!(table, error = chain(&error), "table dropped with its files");
+            return Ok(None);
+        }
+        Err(error) => return Err(error),
+    };
+    Ok(Some(Revision { table: table.to_owned(), content: Some(content), entry: None, own_inputs: Vec::new() }))
 }
 
 async fn release_at(site: &Site, number: u64) -> Result<Release> {
     let key = layout::release(number);
-    retrying(|| read_object(&site.lake, &key)).await?.ok_or_else(|| {
-        Error::new(ErrorKind::NotFound, "the lake has no such release")
-            .with("release", number)
-            .with_hint("`lakewright tables --history` lists the releases")
-    })
+    if let Some(release) = retrying(|| read_object(&site.lake, &key)).await? {
+        return Ok(release);
+    }
+    let numbers = retrying(|| list_numbers(&site.lake, layout::RELEASES_DIR)).await?;
+    Err(Error::new(ErrorKind::NotFound, missing_release(&numbers, number))
+        .with("release", number)
+        .with_hint("`lakewright tables --history` lists the releases"))
 }
 
 fn drop_table(job: &str, table: &str, force: bool, tables: &BTreeMap<String, ReleasedTable>) -> Result<Publication> {
@@ -238,9 +266,7 @@ impl Change<'_> {
     async fn emptied(&self, table: &str, version: u64) -> Result<RevisedContent> {
         let root = self.root(table)?;
         let newest = retrying(|| read_snapshot(&root, None)).await?.ok_or_else(|| {
-            Error::new(ErrorKind::Corrupt, "a table is gone while it is repaired")
-                .with("table", table)
-                .with("version", version)
+            Error::new(ErrorKind::Corrupt, "the table is gone").with("table", table).with("version", version)
         })?;
         Ok(RevisedContent {
             base_version: newest.version,

@@ -1,5 +1,7 @@
 //! Arguments of what changes published tables without running models.
 
+use std::time::Duration;
+
 use clap::Args;
 use lakewright_scheduler::AsOf;
 
@@ -45,4 +47,51 @@ pub(crate) struct DropArgs {
     /// Do not ask
     #[arg(long, short = 'y')]
     pub(crate) yes: bool,
+}
+
+/// Arguments of `vacuum`.
+#[derive(Args, Debug)]
+pub(crate) struct VacuumArgs {
+    /// How long releases stay readable, and files that nothing needs stay where they are: 12h, 7d, 0d
+    #[arg(long, value_name = "TIME", default_value = "7d", value_parser = parse_retention)]
+    pub(crate) retain: Duration,
+    /// Delete, instead of telling what would be deleted
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Only tell what would be deleted; this is so without --force
+    #[arg(long, conflicts_with = "force")]
+    pub(crate) dry_run: bool,
+    /// A job's folder or name, where the project has several lakes
+    #[arg(long)]
+    pub(crate) job: Option<String>,
+}
+
+/// Reads `30m`, `12h` or `7d`.
+fn parse_retention(text: &str) -> Result<Duration, String> {
+    let wrong = || "write a number and m, h or d, for example 7d".to_owned();
+    let (number, unit_s) = match text.split_at_checked(text.len().saturating_sub(1)) {
+        Some((number, "m")) => (number, 60),
+        Some((number, "h")) => (number, 3_600),
+        Some((number, "d")) => (number, 86_400),
+        _ => return Err(wrong()),
+    };
+    let number: u64 = number.parse().map_err(|_| wrong())?;
+    // A century is long enough, and keeps sums in range.
+    let seconds = number.checked_mul(unit_s).filter(|seconds| *seconds <= 3_155_760_000);
+    seconds.map(Duration::from_secs).ok_or_else(wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_retention_has_a_unit_and_may_be_none_at_all() {
+        assert_eq!(parse_retention("7d"), Ok(Duration::from_secs(604_800)));
+        assert_eq!(parse_retention("90m"), Ok(Duration::from_secs(5_400)));
+        assert_eq!(parse_retention("0d"), Ok(Duration::ZERO));
+        for wrong in ["", "d", "7", "-1d", "7w", "99999999999d", "ä"] {
+            assert!(parse_retention(wrong).is_err(), "{wrong}");
+        }
+    }
 }

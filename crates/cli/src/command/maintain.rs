@@ -93,7 +93,7 @@ pub(super) async fn drop_table(invocation: &Invocation, arguments: &DropArgs) ->
     let summary = maintain(&place, &lake, &found.job, operation).await?;
     let kept = match found.location.as_str() {
         "" => String::new(),
-        location => format!("; its files stay for earlier releases at {}", printable(location)),
+        location => format!("; its files stay for earlier releases at {}, until a vacuum", printable(location)),
     };
     report(&summary, &found.job, &[], &format!("dropped {table}{kept}"), &output)
 }

@@ -3,11 +3,14 @@
 //! Entries of other writers are read leniently: only what decides is looked at, so that actions which this program
 //! does not know cannot make a foreign commit look like damage.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use lakewright_error::{Error, ErrorKind, Result};
 use serde_json::Value;
 
+use super::read::read_snapshot;
 use crate::Prefix;
 
 /// Folder of the log below a table's root.
@@ -60,10 +63,30 @@ pub async fn version_of_run(table: &Prefix, base: Option<u64>, run_id: &str) -> 
     Ok(entries.iter().find(|(_, entry)| entry.run_id.as_deref() == Some(run_id)).map(|(version, _)| *version))
 }
 
+/// Gives the names, without directories, of all files that any version from `oldest` on holds.
+///
+/// # Errors
+/// As [`read_snapshot`]; [`ErrorKind::Corrupt`] also if the table or that version of it is gone.
+pub async fn file_names_since(table: &Prefix, oldest: u64) -> Result<BTreeSet<String>> {
+    let snapshot = read_snapshot(table, Some(oldest)).await?.ok_or_else(|| {
+        Error::new(ErrorKind::Corrupt, "a version of the table that is needed is gone")
+            .with("object", table.display_location())
+            .with("version", oldest)
+    })?;
+    let name = |path: &str| path.rsplit('/').next().unwrap_or(path).to_owned();
+    let mut names: BTreeSet<String> = snapshot.files.iter().map(|file| name(&file.path)).collect();
+    for (_, entry) in entries_after(table, Some(oldest)).await? {
+        names.extend(entry.added.iter().map(|path| name(path)));
+    }
+    Ok(names)
+}
+
 /// What one entry says, as far as it decides.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Entry {
     pub(super) run_id: Option<String>,
+    /// Paths of files that appear, as they are in the log: encoded.
+    pub(super) added: Vec<String>,
     /// An add or a remove that changes data.
     pub(super) changes_data: bool,
     /// An add or a remove of any kind: compaction, too, replaces files.
@@ -111,6 +134,7 @@ fn take_action(entry: &mut Entry, action: &Value) {
         entry.changes_files = true;
         entry.changes_data |= file.get("dataChange").and_then(Value::as_bool).unwrap_or(true);
     }
+    entry.added.extend(action.pointer("/add/path").and_then(Value::as_str).map(str::to_owned));
     entry.changes_protocol |= action.get("protocol").is_some();
     if let Some(metadata) = action.get("metaData") {
         let schema = metadata.get("schemaString").and_then(Value::as_str).unwrap_or_default();

@@ -6,4 +6,5 @@ mod maintain;
 mod races;
 mod resume;
 mod store;
+mod vacuum;
 pub(crate) mod world;
