@@ -18,33 +18,16 @@ WITH plays AS (
   SELECT
     ts, userId, level, sessionId, location, userAgent, song, artist, length,
     timestamp_millis(ts) AS start_time,
-    -- All fields of the event in one text. Each text is led by its length, -1 for NULL, and each number is closed
-    -- by ';', so that two different events never give the same text.
-    sha2(concat(
-      coalesce(length(artist), -1), ':', coalesce(artist, ''),
-      coalesce(length(auth), -1), ':', coalesce(auth, ''),
-      coalesce(length(firstName), -1), ':', coalesce(firstName, ''),
-      coalesce(length(gender), -1), ':', coalesce(gender, ''),
-      coalesce(length(lastName), -1), ':', coalesce(lastName, ''),
-      coalesce(length(level), -1), ':', coalesce(level, ''),
-      coalesce(length(location), -1), ':', coalesce(location, ''),
-      coalesce(length(method), -1), ':', coalesce(method, ''),
-      coalesce(length(page), -1), ':', coalesce(page, ''),
-      coalesce(length(song), -1), ':', coalesce(song, ''),
-      coalesce(length(userAgent), -1), ':', coalesce(userAgent, ''),
-      coalesce(length(userId), -1), ':', coalesce(userId, ''),
-      coalesce(CAST(itemInSession AS STRING), ''), ';',
-      coalesce(CAST(length AS STRING), ''), ';',
-      coalesce(CAST(registration AS STRING), ''), ';',
-      coalesce(CAST(sessionId AS STRING), ''), ';',
-      coalesce(CAST(status AS STRING), ''), ';',
-      coalesce(CAST(ts AS STRING), ''), ';'
-    ), 256) AS event_hash
+    xxhash64(
+      artist, auth, firstName, gender, itemInSession, lastName, length, level, location, method, page, registration,
+      sessionId, song, status, ts, userAgent, userId
+    ) AS event_hash
   FROM staging.events
   WHERE page = 'NextSong'
 ),
 ranked_plays AS (
-  -- Events of one hash are identical in every field, so it is all the same which of them comes first.
+  -- Events of one hash are the same in every field (but for one in many billions of pairs), so it is all the same which
+  -- of them comes first.
   SELECT *, row_number() OVER (PARTITION BY event_hash ORDER BY event_hash) AS event_rank
   FROM plays
 ),
@@ -55,11 +38,9 @@ ranked_songs AS (
   FROM staging.songs
 )
 SELECT
-  -- The first 128 bits tell any number of plays apart, and take half the room.
-  left(CASE
-    WHEN p.event_rank = 1 THEN p.event_hash
-    ELSE sha2(concat(p.event_hash, '-', CAST(p.event_rank AS STRING)), 256)
-  END, 32) AS songplay_id,
+  -- A number apart from the hash makes it unique, whatever the events are.
+  concat(hex(p.event_hash), CASE WHEN p.event_rank = 1 THEN '' ELSE concat('-', CAST(p.event_rank AS STRING)) END)
+    AS songplay_id,
   p.start_time,
   p.userId AS user_id,
   p.level,

@@ -11,7 +11,7 @@ use std::{fmt::Write, sync::Arc};
 use chrono::{DateTime, Datelike, Timelike};
 use datafusion::{
     arrow::{
-        array::{Array, ArrayRef, AsArray, StringArray, StringBuilder},
+        array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, PrimitiveArray, StringArray, StringBuilder},
         compute::{CastOptions, cast, cast_with_options},
         datatypes::{DataType, Field, Float32Type, Float64Type, TimestampMicrosecondType},
         util::display::FormatOptions,
@@ -235,49 +235,65 @@ fn write_timestamps(args: &[ArrayRef]) -> Result<ArrayRef> {
 }
 
 fn write_floats(args: &[ArrayRef]) -> Result<ArrayRef> {
-    let write = |value: Option<f64>, digits: String| value.map(|value| java_float(value, &digits));
-    let texts: StringArray = match args[0].data_type() {
-        DataType::Float32 => args[0]
-            .as_primitive::<Float32Type>()
-            .iter()
-            .map(|value| write(value.map(f64::from), value.map(|value| format!("{value:e}")).unwrap_or_default()))
-            .collect(),
-        DataType::Float64 => args[0]
-            .as_primitive::<Float64Type>()
-            .iter()
-            .map(|value| write(value, value.map(|value| format!("{value:e}")).unwrap_or_default()))
-            .collect(),
+    Ok(match args[0].data_type() {
+        DataType::Float32 => Arc::new(write_each(args[0].as_primitive::<Float32Type>(), f64::from)),
+        DataType::Float64 => Arc::new(write_each(args[0].as_primitive::<Float64Type>(), |value| value)),
         other => return Err(exec_datafusion_err!("float_to_text takes a float, not {other}")),
-    };
-    Ok(Arc::new(texts))
+    })
 }
 
-/// As Java prints floats: plain from 0.001 to 10 million, else `1.0E20`; `scientific` holds the shortest digits.
-fn java_float(value: f64, scientific: &str) -> String {
+/// Texts of floats. `widen` tells how large a value is; its digits are the fewest that tell it from others of its type.
+fn write_each<T: ArrowPrimitiveType>(values: &PrimitiveArray<T>, widen: impl Fn(T::Native) -> f64) -> StringArray
+where
+    T::Native: zmij::Float,
+{
+    let mut builder = StringBuilder::with_capacity(values.len(), values.len() * 8);
+    let (mut shortest, mut text) = (zmij::Buffer::new(), String::new());
+    for value in values {
+        match value {
+            Some(value) => {
+                text.clear();
+                push_java_float(&mut text, widen(value), shortest.format(value));
+                builder.append_value(&text);
+            }
+            None => builder.append_null(),
+        }
+    }
+    builder.finish()
+}
+
+/// Appends a float as Java prints it: plain from 0.001 to 10 million, else `1.0E20`. `shortest` holds its digits, plain or
+/// as `1.5e20`.
+fn push_java_float(text: &mut String, value: f64, shortest: &str) {
     if value.is_nan() {
-        return "NaN".to_owned();
+        return text.push_str("NaN");
     }
     if value.is_infinite() {
-        return if value > 0.0 { "Infinity" } else { "-Infinity" }.to_owned();
+        return text.push_str(if value > 0.0 { "Infinity" } else { "-Infinity" });
     }
-    let (mantissa, exponent) = scientific.split_once('e').unwrap_or((scientific, "0"));
     let magnitude = value.abs();
-    if magnitude != 0.0 && !(1e-3..1e7).contains(&magnitude) {
-        let point = if mantissa.contains('.') { "" } else { ".0" };
-        return format!("{mantissa}{point}E{exponent}");
+    let is_plain = magnitude == 0.0 || (1e-3..1e7).contains(&magnitude);
+    let (mantissa, exponent) = shortest.split_once('e').unwrap_or((shortest, "0"));
+    if is_plain && exponent == "0" {
+        return text.push_str(shortest);
     }
-    let exponent: i32 = exponent.parse().unwrap_or(0);
     let (sign, mantissa) = mantissa.strip_prefix('-').map_or(("", mantissa), |mantissa| ("-", mantissa));
-    let digits: String = mantissa.chars().filter(|c| *c != '.').collect();
-    match usize::try_from(exponent) {
-        Ok(exponent) => {
-            let whole: String = digits.chars().chain(std::iter::repeat('0')).take(exponent + 1).collect();
-            let rest = digits.get(exponent + 1..).filter(|rest| !rest.is_empty()).unwrap_or("0");
-            format!("{sign}{whole}.{rest}")
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let fraction = fraction.trim_end_matches('0');
+    // Where the point is, counted from behind the first digit that is not zero.
+    let shown = exponent.parse::<i64>().unwrap_or(0);
+    let length = |digits: &str| i64::try_from(digits.len()).unwrap_or(i64::MAX);
+    let whole_digits = whole.trim_start_matches('0');
+    let (digits, exponent) = match whole_digits.is_empty() {
+        true => {
+            let digits = fraction.trim_start_matches('0');
+            (digits.to_owned(), shown - (length(fraction) - length(digits)) - 1)
         }
-        Err(_) => {
-            let zeros = "0".repeat(usize::try_from(-exponent).unwrap_or(1) - 1);
-            format!("{sign}0.{zeros}{digits}")
-        }
-    }
+        false => (format!("{whole_digits}{fraction}"), shown + length(whole_digits) - 1),
+    };
+    let digits = digits.trim_end_matches('0');
+    let (first, rest) = digits.split_at(digits.len().min(1));
+    let rest = if rest.is_empty() { "0" } else { rest };
+    // Writing into a string cannot fail.
+    let _ = write!(text, "{sign}{first}.{rest}E{exponent}");
 }
