@@ -26,7 +26,7 @@ const TEXT_BYTES: usize = 48 << 20;
 
 fn main() {
     let only = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
-    println!("| shape | columns | MB | lakewright MB/s | arrow-json MB/s | lakewright / arrow-json |");
+    println!("| shape | columns | MB | lakewright MB/s | arrow-json MB/s | times as fast |");
     println!("|---|---|---|---|---|---|");
     for shape in shapes::all(TEXT_BYTES) {
         if only.as_ref().is_none_or(|name| shape.name.contains(name.as_str())) {
