@@ -150,8 +150,9 @@ impl FleetCodec {
         let reading = Reading { mode, corrupt_record, rescued, multi_line };
         let scan = message.scan.as_ref().ok_or_else(|| internal_datafusion_err!("a scan has no files"))?;
         let schema = parse_table_schema_from_proto(scan)?;
-        let source =
-            JsonSource::new(open(&message.raw)?, compression, reading, schema).with_reports(reports.transpose()?);
+        let memory = Arc::clone(ctx.memory_pool());
+        let source = JsonSource::new(open(&message.raw)?, compression, reading, schema, memory)
+            .with_reports(reports.transpose()?);
         let decode = PhysicalPlanDecodeContext::new(ctx, self);
         let config = parse_protobuf_file_scan_config(scan, &decode, proto_converter, Arc::new(source))?;
         let groups = with_etags(config.file_groups.clone(), message.etags)?;

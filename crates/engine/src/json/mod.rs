@@ -34,6 +34,7 @@ use datafusion::{
         projection::{ProjectionOpener, SplitProjection},
         table_schema::TableSchema,
     },
+    execution::memory_pool::MemoryPool,
     physical_expr::{PhysicalExpr, projection::ProjectionExprs},
     physical_plan::{
         apply_expression_roots,
@@ -67,6 +68,7 @@ pub(crate) fn read_texts(
     raw: &Prefix,
     files: Vec<PartitionedFile>,
     reports: ScanReports,
+    memory: Arc<dyn MemoryPool>,
 ) -> impl Stream<Item = Result<RecordBatch>> + Send + use<> {
     let options = ReadOptions {
         store: Arc::clone(raw.store()),
@@ -75,6 +77,7 @@ pub(crate) fn read_texts(
         form: Form::of_texts(),
         reports: Some(reports),
         batch_rows: TEXTS_BATCH_ROWS,
+        memory,
         bytes_read: Count::new(),
     };
     read_objects(options, files)
@@ -88,6 +91,8 @@ pub(crate) struct JsonSource {
     compression: Compression,
     reading: Reading,
     reports: Option<ScanReports>,
+    /// What objects that are fetched ahead are reserved from.
+    memory: Arc<dyn MemoryPool>,
     table_schema: TableSchema,
     projection: SplitProjection,
     batch_size: Option<usize>,
@@ -96,10 +101,16 @@ pub(crate) struct JsonSource {
 
 impl JsonSource {
     /// A source of all its columns.
-    pub(crate) fn new(raw: Prefix, compression: Compression, reading: Reading, table_schema: TableSchema) -> Self {
+    pub(crate) fn new(
+        raw: Prefix,
+        compression: Compression,
+        reading: Reading,
+        table_schema: TableSchema,
+        memory: Arc<dyn MemoryPool>,
+    ) -> Self {
         let projection = SplitProjection::unprojected(&table_schema);
         let metrics = ExecutionPlanMetricsSet::new();
-        Self { raw, compression, reading, reports: None, table_schema, projection, batch_size: None, metrics }
+        Self { raw, compression, reading, reports: None, memory, table_schema, projection, batch_size: None, metrics }
     }
 
     /// The same, with what it sees of each byte range told to `reports`.
@@ -144,6 +155,7 @@ impl FileSource for JsonSource {
             compression: self.compression,
             form,
             reports: self.reports.clone(),
+            memory: Arc::clone(&self.memory),
             batch_rows: self.batch_size.ok_or_else(|| exec_datafusion_err!("a JSON scan has no batch size"))?,
             bytes_read: MetricBuilder::new(&self.metrics).counter(BYTES_READ_METRIC, partition),
         };

@@ -9,6 +9,7 @@ use datafusion::{
     arrow::array::RecordBatch,
     common::{DataFusionError, Result as PlanResult, runtime::SpawnedTask},
     datasource::listing::PartitionedFile,
+    execution::memory_pool::{MemoryConsumer, MemoryPool, MemoryReservation},
     physical_plan::metrics::Count,
 };
 use futures::{Stream, StreamExt, stream, stream::BoxStream};
@@ -32,12 +33,13 @@ use crate::fault::into_datafusion;
 /// Objects up to this size are fetched whole, ahead of the decoder.
 const SMALL_OBJECT_BYTES: u64 = 256 << 10;
 /// Small objects of a remote store that a partition asks for ahead of the decoder. The store's own limit says how many of
-/// these are in flight; this is a bound on memory, and so many that one partition alone reaches the limit.
+/// these are in flight; this is a bound on memory, and so many that one partition alone reaches the limit. Fewer if the
+/// memory pool has no room for them.
 const PREFETCH_OBJECTS: usize = 64;
 /// Objects of a local disk that are handed over together, at most; fewer if they have [`LOCAL_BATCH_BYTES`].
 const LOCAL_BATCH_OBJECTS: usize = 64;
 const LOCAL_BATCH_BYTES: usize = 1 << 20;
-/// Batches of local objects that wait per partition: a bound on memory.
+/// Batches of local objects that wait per partition: a bound on memory. Fewer if the memory pool has no room for them.
 const LOCAL_BATCHES_AHEAD: usize = 8;
 
 /// What a partition's reader needs besides its objects.
@@ -50,6 +52,7 @@ pub(super) struct ReadOptions {
     pub(super) batch_rows: usize,
     /// Who accounts for what is read, if anybody does.
     pub(super) reports: Option<ScanReports>,
+    pub(super) memory: Arc<dyn MemoryPool>,
     pub(super) bytes_read: Count,
 }
 
@@ -136,6 +139,8 @@ struct Reader {
     origins: Origins,
     /// Whether somebody asks for that.
     tells_origins: bool,
+    /// Held for what is fetched ahead.
+    _ahead: MemoryReservation,
 }
 
 /// A piece whose bytes are there, or are to be read as they are needed.
@@ -187,15 +192,22 @@ impl Current {
 impl Reader {
     fn new(options: ReadOptions, files: Vec<PartitionedFile>) -> Result<Self> {
         let decoder = options.form.decoder(options.batch_rows, options.reports.is_some())?;
-        let fetched = if options.raw.is_local() {
-            fetch_local(&options, files).map_err(|error| {
+        let largest = files.iter().map(|file| file.object_meta.size).filter(|size| *size <= SMALL_OBJECT_BYTES).max();
+        let largest = usize::try_from(largest.unwrap_or_default()).unwrap_or_default();
+        let (fetched, ahead) = if options.raw.is_local() {
+            let batch_bytes = (largest * LOCAL_BATCH_OBJECTS).min(LOCAL_BATCH_BYTES + largest);
+            let (batches, ahead) = reserve_ahead(&options, batch_bytes, LOCAL_BATCHES_AHEAD);
+            let fetched = fetch_local(&options, files, batches).map_err(|error| {
                 Error::new(ErrorKind::Exhausted, "cannot start a thread that reads raw objects").with_source(error)
-            })?
+            })?;
+            (fetched, ahead)
         } else {
-            fetch_remote(&options, files)
+            let (objects, ahead) = reserve_ahead(&options, largest, PREFETCH_OBJECTS);
+            (fetch_remote(&options, files, objects), ahead)
         };
         let (current, ended, origins) = (None, Vec::new(), Origins::default());
-        Ok(Self { tells_origins: options.form.has_hidden(), options, decoder, fetched, current, ended, origins })
+        let tells_origins = options.form.has_hidden();
+        Ok(Self { tells_origins, options, decoder, fetched, current, ended, origins, _ahead: ahead })
     }
 
     async fn next_batch(&mut self) -> PlanResult<Option<RecordBatch>> {
@@ -329,8 +341,23 @@ impl Reader {
     }
 }
 
-/// Fetches objects with several requests in flight.
-fn fetch_remote(options: &ReadOptions, files: Vec<PartitionedFile>) -> BoxStream<'static, Result<Fetched>> {
+/// Reserves memory for up to `most` things of `unit_bytes` that wait. Returns for how many there is room: at least one,
+/// without which nothing could be read.
+fn reserve_ahead(options: &ReadOptions, unit_bytes: usize, most: usize) -> (usize, MemoryReservation) {
+    let reservation = MemoryConsumer::new("raw objects fetched ahead").register(&options.memory);
+    let mut count = most;
+    while count > 1 && reservation.try_grow(count * unit_bytes).is_err() {
+        count /= 2;
+    }
+    (count.max(1), reservation)
+}
+
+/// Fetches objects with up to `ahead` requests in flight.
+fn fetch_remote(
+    options: &ReadOptions,
+    files: Vec<PartitionedFile>,
+    ahead: usize,
+) -> BoxStream<'static, Result<Fetched>> {
     let options = options.clone();
     let fetch_apart = move |file| {
         // A task of its own goes on while this one decodes; it ends when nobody waits for it.
@@ -341,15 +368,19 @@ fn fetch_remote(options: &ReadOptions, files: Vec<PartitionedFile>) -> BoxStream
             })
         }
     };
-    stream::iter(files).map(fetch_apart).buffered(PREFETCH_OBJECTS).boxed()
+    stream::iter(files).map(fetch_apart).buffered(ahead).boxed()
 }
 
-/// Fetches objects of a local disk on a thread of their own.
+/// Fetches objects of a local disk on a thread of their own, up to `ahead` batches of them before they are asked for.
 ///
 /// Outside of a runtime the local store answers in place. Inside of one it hands each request to another thread, and
 /// waking that costs more than reading a tiny object. The thread ends with the objects, or when nobody takes them.
-fn fetch_local(options: &ReadOptions, files: Vec<PartitionedFile>) -> io::Result<BoxStream<'static, Result<Fetched>>> {
-    let (sender, receiver) = tokio::sync::mpsc::channel::<Vec<Result<Fetched>>>(LOCAL_BATCHES_AHEAD);
+fn fetch_local(
+    options: &ReadOptions,
+    files: Vec<PartitionedFile>,
+    ahead: usize,
+) -> io::Result<BoxStream<'static, Result<Fetched>>> {
+    let (sender, receiver) = tokio::sync::mpsc::channel::<Vec<Result<Fetched>>>(ahead);
     let options = options.clone();
     let read_all = move || {
         let mut batch = LocalBatch::default();

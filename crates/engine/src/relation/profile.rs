@@ -4,9 +4,12 @@
 //!
 //! Invariant: all records are looked at, and the profile is that of the objects in their order, however many tasks read.
 
+use std::sync::Arc;
+
 use datafusion::{
     arrow::array::StringArray,
     common::{cast::as_string_array, runtime::SpawnedTask},
+    execution::memory_pool::{MemoryPool, UnboundedMemoryPool},
 };
 use futures::StreamExt;
 use lakewright_error::{Error, ErrorKind, Result};
@@ -35,10 +38,12 @@ pub async fn profile_objects(raw: &Prefix, objects: &[RawObject], tasks_max: usi
     let is_whole = |object: &object_store::ObjectMeta| compression.is_packed(object.location.as_ref());
     let groups = cut_into_groups(&metas, compression, &is_whole, tasks_max);
     let reports = ScanReports::default();
+    // No query runs beside it.
+    let memory: Arc<dyn MemoryPool> = Arc::new(UnboundedMemoryPool::default());
     let tasks: Vec<_> = groups
         .into_iter()
         .map(|group| {
-            let texts = json::read_texts(raw, group.into_inner(), reports.clone());
+            let texts = json::read_texts(raw, group.into_inner(), reports.clone(), Arc::clone(&memory));
             SpawnedTask::spawn(async move {
                 let mut texts = std::pin::pin!(texts);
                 let mut profile = Profile::default();

@@ -103,7 +103,8 @@ impl TableProvider for RawTable {
         _limit: Option<usize>,
     ) -> PlanResult<Arc<dyn ExecutionPlan>> {
         let schema = TableSchema::from(&self.schema);
-        let source = json::JsonSource::new(self.raw.clone(), self.compression, self.reading.clone(), schema)
+        let memory = Arc::clone(&state.runtime_env().memory_pool);
+        let source = json::JsonSource::new(self.raw.clone(), self.compression, self.reading.clone(), schema, memory)
             .with_reports(self.reports.clone());
         // A text that is one value has no ranges, and a range knows no line number.
         let may_cut = self.reading.multi_line != MultiLine::True && !json::needs_lines(&self.schema, projection);
