@@ -27,7 +27,7 @@ fn class(name: &'static str, text: impl AsRef<[u8]>, counts: [u64; 4], drift: [u
     Class { name, objects: vec![("a.json", text.as_ref().to_vec())], counts, drift, ids }
 }
 
-fn gzip(text: &[u8]) -> Vec<u8> {
+pub(crate) fn gzip(text: &[u8]) -> Vec<u8> {
     // Stored blocks: what a test needs of gzip without a crate for it.
     let mut bytes = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 1];
     let length = u16::try_from(text.len()).expect("a short text");

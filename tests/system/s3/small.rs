@@ -1,6 +1,7 @@
 //! Many small objects: how many requests they cost, and how many are in flight.
 
 use std::{
+    fs,
     io::{BufRead, BufReader, Read, Write},
     net::TcpStream,
     process::{Child, Command, Stdio},
@@ -8,7 +9,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::project::Project;
+use crate::{project::Project, raw_classes::gzip};
 
 /// A stand-in for S3 over a folder, ended when it is dropped.
 struct Double {
@@ -33,6 +34,16 @@ impl Double {
         let number = |name: &str| said[name].as_u64().expect("a number");
         let endpoint = said["endpoint"].as_str().expect("an endpoint").to_owned();
         Self { child, endpoint, objects: number("objects"), bytes: number("bytes") }
+    }
+
+    /// What a project with its raw data there is told.
+    fn variables(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("LAKEWRIGHT_RAW", "s3://bucket/raw".to_owned()),
+            ("LAKEWRIGHT_S3_ENDPOINT", self.endpoint.clone()),
+            ("AWS_ACCESS_KEY_ID", "test".to_owned()),
+            ("AWS_SECRET_ACCESS_KEY", "test".to_owned()),
+        ]
     }
 
     fn counts(&self) -> Value {
@@ -71,12 +82,7 @@ fn many_small_objects_are_fetched_at_once_each_by_one_request() {
         );
     }
     let double = Double::over(&project.path("objects"), 20);
-    project.set_variables(vec![
-        ("LAKEWRIGHT_RAW", "s3://bucket/raw".to_owned()),
-        ("LAKEWRIGHT_S3_ENDPOINT", double.endpoint.clone()),
-        ("AWS_ACCESS_KEY_ID", "test".to_owned()),
-        ("AWS_SECRET_ACCESS_KEY", "test".to_owned()),
-    ]);
+    project.set_variables(double.variables());
     project.succeed(&["run", "--threads", "1"]);
     assert_eq!(project.csv("SELECT count(*) AS n, sum(id) AS s FROM curated.items"), "n,s\n2500,3123750\n");
     let counts = double.counts();
@@ -85,4 +91,26 @@ fn many_small_objects_are_fetched_at_once_each_by_one_request() {
     assert!(count("gets") + count("listings") <= double.objects * 105 / 100, "{counts}");
     let most = count("in_flight_most");
     assert!((48..=64).contains(&most), "as many requests as the setting allows: {counts}");
+}
+
+#[test]
+fn a_job_is_proposed_for_compressed_objects_on_s3() {
+    let mut project = Project::empty();
+    for day in 1..=20 {
+        let text = format!("{{\"id\": {day}, \"at\": \"2018-11-{day:02}\"}}\n{{\"id\": {}}}\n", day + 100);
+        let path = project.path(&format!("objects/raw/clicks/{day}.json.gz"));
+        fs::create_dir_all(path.parent().expect("a folder")).expect("a folder can be made");
+        fs::write(path, gzip(text.as_bytes())).expect("a file can be written");
+    }
+    let double = Double::over(&project.path("objects"), 0);
+    project.set_variables(double.variables());
+    let told = project.succeed(&["init", ".", "--from", "s3://bucket/raw"]);
+    assert!(told.contains("raw.clicks") && told.contains("40 records"), "{told}");
+    let source = fs::read_to_string(project.path("jobs/raw/raw/clicks.sql")).expect("a source");
+    assert!(source.contains("  id BIGINT,\n  at DATE  -- in 50 % of records\n"), "{source}");
+    project.succeed(&["run"]);
+    assert_eq!(
+        project.csv("SELECT count(*) AS n, sum(id) AS s, count(at) AS a FROM staging.clicks"),
+        "n,s,a\n40,2420,20\n"
+    );
 }
