@@ -75,8 +75,9 @@ fn every_member_takes_the_workspaces_lints() {
 #[test]
 fn every_manifest_belongs_to_a_member() {
     let members: BTreeSet<String> = members().iter().map(|member| format!("{member}/Cargo.toml")).collect();
-    let manifests: BTreeSet<String> =
-        files().into_iter().map(|file| file.path).filter(|path| path.ends_with("/Cargo.toml")).collect();
+    // Fuzz targets are a workspace of their own: another compiler builds them.
+    let is_member = |path: &String| path.ends_with("/Cargo.toml") && !path.ends_with("/fuzz/Cargo.toml");
+    let manifests: BTreeSet<String> = files().into_iter().map(|file| file.path).filter(is_member).collect();
     assert_eq!(manifests, members);
 }
 
