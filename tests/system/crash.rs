@@ -24,7 +24,7 @@ fn kill_at(project: &Project, child: &mut Child, files: u64) -> bool {
             child.wait().expect("the child can be awaited");
             return true;
         }
-        std::thread::yield_now();
+        std::thread::park_timeout(std::time::Duration::from_millis(1));
     }
 }
 

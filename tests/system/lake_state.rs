@@ -61,7 +61,7 @@ fn ctrl_c_ends_a_run_with_nothing_or_all_published() {
     let project = Project::music(2000, 20, 3);
     let mut child = project.start(&["run"]);
     while files_below(&project.lake()).is_empty() && child.try_wait().expect("the child can be asked").is_none() {
-        std::thread::yield_now();
+        std::thread::park_timeout(std::time::Duration::from_millis(1));
     }
     let interrupted = Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill starts");
     let status = child.wait().expect("the child can be awaited");

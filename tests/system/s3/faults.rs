@@ -30,7 +30,7 @@ fn a_run_that_was_killed_on_s3_is_finished_by_the_next_one() {
         while bucketed.proxy.requests().len() < all * percent / 100
             && child.try_wait().expect("the child can be asked").is_none()
         {
-            std::thread::yield_now();
+            std::thread::park_timeout(std::time::Duration::from_millis(1));
         }
         killed += u32::from(child.try_wait().expect("the child can be asked").is_none());
         child.kill().expect("the child can be killed");

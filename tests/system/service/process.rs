@@ -13,7 +13,9 @@ use serde_json::Value;
 use crate::project::{Answer, Project};
 
 /// How long anything may take that is awaited.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(240);
+/// How often a condition is looked at.
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 /// A scheduler of a project's lake; killed when it is dropped.
 #[derive(Debug)]
@@ -32,7 +34,8 @@ pub(crate) fn await_some<T>(what: &str, mut condition: impl FnMut() -> Option<T>
             return found;
         }
         assert!(begun.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}");
-        std::thread::yield_now();
+        // The processes that are awaited need the cores: those of an executor's tasks give way to all others.
+        std::thread::park_timeout(POLL_INTERVAL);
     }
 }
 
