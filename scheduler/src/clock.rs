@@ -1,6 +1,7 @@
 //! Where times come from.
 //!
-//! Invariant: no decision rests on a time. Times are recorded for people, and pinned once a run as its `execution_ts`.
+//! Invariant: no decision rests on when it is taken. Times are recorded for people, and pinned once a run as its
+//! `execution_ts`, which says which intervals are over.
 
 use std::{fmt::Debug, time::SystemTime};
 

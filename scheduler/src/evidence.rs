@@ -11,7 +11,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use lakewright_compiler::{Job, Model, ModelKind, Source, TableName, select_models};
 use lakewright_error::{Error, ErrorKind, Result};
 use lakewright_lake::{
-    Prefix, RawObject, layout, list_raw_objects, read_snapshot,
+    DataFile, Prefix, RawObject, layout, list_raw_objects, read_snapshot,
     state::{InputState, Release, ReleasedTable, Unit, listing_digest, newest_release, read_ledger},
 };
 
@@ -22,6 +22,9 @@ use crate::{
 
 /// Sources listed, and ledgers read, at once.
 const READS_MAX: usize = 8;
+
+/// Files looked for at once.
+const HEADS_MAX: usize = 64;
 
 /// What decisions rest on.
 #[derive(Clone, Debug, Default)]
@@ -44,8 +47,34 @@ pub(crate) struct Evidence {
     pub(crate) listings: BTreeMap<TableName, Listing>,
     /// Units consumed, of tables whose inputs differ from what they consumed.
     pub(crate) ledgers: BTreeMap<TableName, Vec<Unit>>,
+    /// The run's one time, in microseconds since 1970-01-01T00:00:00Z.
+    pub(crate) now_us: i64,
+    /// From when to when rows are asked for, in the same unit, the latter exclusive; a side that is `None` is open.
+    pub(crate) window: Option<(Option<i64>, Option<i64>)>,
+    /// What has become of input tables since a model that computes rows by key has read them, by model and input; `None`
+    /// where nobody can tell.
+    pub(crate) turnovers: BTreeMap<TableName, BTreeMap<TableName, Option<Turnover>>>,
     /// Paths of the driving table's files at the base release, of tables that have not seen that version.
     pub(crate) unseen_files: BTreeMap<TableName, BTreeSet<String>>,
+}
+
+/// The files that a table has lost and gained between two versions.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Turnover {
+    pub(crate) removed: Vec<DataFile>,
+    pub(crate) added: Vec<DataFile>,
+}
+
+impl Turnover {
+    /// What leads from the files of one version to those of another.
+    pub(crate) fn between(before: &[DataFile], after: &[DataFile]) -> Self {
+        let paths = |files: &[DataFile]| files.iter().map(|file| file.path.clone()).collect::<BTreeSet<_>>();
+        let (old, new) = (paths(before), paths(after));
+        Self {
+            removed: before.iter().filter(|file| !new.contains(&file.path)).cloned().collect(),
+            added: after.iter().filter(|file| !old.contains(&file.path)).cloned().collect(),
+        }
+    }
 }
 
 /// The raw objects of a source.
@@ -98,6 +127,12 @@ impl Evidence {
         units
     }
 
+    /// Whether it is known what has become of an input table since the model has read it.
+    pub(crate) fn knows_changes(&self, model: &TableName, input: &TableName) -> bool {
+        // No entry: the base release has what was read.
+        self.turnovers.get(model).and_then(|inputs| inputs.get(input)).is_none_or(Option::is_some)
+    }
+
     /// Whether the table's recorded state of the input is not the input's state now, as far as it exists already.
     fn differs(&self, entry: &ReleasedTable, input: &TableName) -> bool {
         match entry.inputs.get(&input.to_string()) {
@@ -119,9 +154,15 @@ impl Evidence {
 ///   has never been published.
 /// - [`ErrorKind::Invalid`]: a pattern of the selection matches nothing.
 /// - [`ErrorKind::Corrupt`], [`ErrorKind::Unsupported`], [`ErrorKind::Unavailable`]: as reading a lake.
-pub(crate) async fn gather(lake: &Prefix, raw: &Prefix, job: &Job, options: &RunOptions) -> Result<Evidence> {
+pub(crate) async fn gather(
+    lake: &Prefix,
+    raw: &Prefix,
+    job: &Job,
+    options: &RunOptions,
+    now_us: i64,
+) -> Result<Evidence> {
     let base = retrying(|| newest_release(lake)).await?;
-    let mut evidence = resolve(job, options, base)?;
+    let mut evidence = Evidence { now_us, ..resolve(job, options, base)? };
     evidence.listings = list_sources(raw, job, &evidence).await?;
     read_differences(lake, job, &mut evidence).await?;
     Ok(evidence)
@@ -145,13 +186,15 @@ pub(crate) fn resolve(job: &Job, options: &RunOptions, base: Option<Release>) ->
             check_lineages.insert(model.name.clone(), scope.check_lineage(model)?);
         }
     }
-    let RunOptions { full_refresh, accept_losses, .. } = *options;
+    let RunOptions { full_refresh, accept_losses, start_us, end_us, .. } = *options;
+    let window = (start_us.is_some() || end_us.is_some()).then_some((start_us, end_us));
     let replay = options.replay.clone();
     Ok(Evidence {
         base,
         selected,
         full_refresh,
         accept_losses,
+        window,
         replay,
         lineages,
         fingerprints,
@@ -201,10 +244,7 @@ pub(crate) async fn read_differences(lake: &Prefix, job: &Job, evidence: &mut Ev
         let (Some(entry), Some(lineage)) = (evidence.released(&model.name), evidence.lineages.get(&model.name)) else {
             continue;
         };
-        let driving = match &model.kind {
-            ModelKind::IncrementalByFile { driving } => Some(driving),
-            ModelKind::Full | ModelKind::View => None,
-        };
+        let driving = model.kind.driving();
         let drifted = driving.filter(|name| lineage.tables.contains(*name) && evidence.differs(entry, name));
         let is_compared = |source: &TableName| evidence.differs(entry, source) || evidence.replays(source);
         if drifted.is_some() || lineage.sources.iter().any(is_compared) {
@@ -230,5 +270,51 @@ pub(crate) async fn read_differences(lake: &Prefix, job: &Job, evidence: &mut Ev
         Ok::<_, Error>((table, paths.unwrap_or_default()))
     });
     evidence.unseen_files = stream::iter(drifts).buffered(READS_MAX).try_collect().await?;
+    evidence.turnovers = read_turnovers(lake, job, evidence).await?;
     Ok(())
+}
+
+type Turnovers = BTreeMap<TableName, BTreeMap<TableName, Option<Turnover>>>;
+
+/// Reads what has become of input tables since models that compute rows by key have read them.
+async fn read_turnovers(lake: &Prefix, job: &Job, evidence: &Evidence) -> Result<Turnovers> {
+    let mut wanted = Vec::new();
+    for model in stored_models(job, evidence) {
+        let (Some(sides), Some(entry)) = (model.kind.sides(), evidence.released(&model.name)) else { continue };
+        for input in sides.keys().filter(|input| evidence.differs(entry, input)) {
+            let consumed = entry.inputs.get(&input.to_string());
+            let released = evidence.released(input).and_then(|upstream| upstream.version);
+            if let (Some(InputState::Table { version }), Some(released)) = (consumed, released) {
+                wanted.push((model.name.clone(), input.clone(), (*version, released)));
+            }
+        }
+    }
+    let reads = wanted.into_iter().map(|(model, input, versions)| async move {
+        let root = lake.child(&layout::table_root(input.zone(), input.table()))?;
+        let turnover = turnover(&root, versions).await?;
+        Ok::<_, Error>((model, input, turnover))
+    });
+    let read: Vec<_> = stream::iter(reads).buffered(READS_MAX).try_collect().await?;
+    let mut turnovers = Turnovers::new();
+    for (model, input, turnover) in read {
+        turnovers.entry(model).or_default().insert(input, turnover);
+    }
+    Ok(turnovers)
+}
+
+/// What leads from one version of a table to another; `None` if a version, or a file that has left the table since, is
+/// not there any more.
+async fn turnover(root: &Prefix, (before, after): (u64, u64)) -> Result<Option<Turnover>> {
+    let files = |version: u64| async move {
+        match retrying(|| read_snapshot(root, Some(version))).await {
+            Ok(snapshot) => Ok(snapshot.map(|snapshot| snapshot.files)),
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Corrupt) => Ok(None),
+            Err(error) => Err(error),
+        }
+    };
+    let (Some(old), Some(new)) = (files(before).await?, files(after).await?) else { return Ok(None) };
+    let turnover = Turnover::between(&old, &new);
+    let found = turnover.removed.iter().map(|file| async move { retrying(|| root.head(&file.path)).await });
+    let found: Vec<_> = stream::iter(found.collect::<Vec<_>>()).buffered(HEADS_MAX).try_collect().await?;
+    Ok(found.iter().all(Option::is_some).then_some(turnover))
 }

@@ -22,6 +22,7 @@ mod rejects;
 mod releases;
 mod run;
 pub mod service;
+mod spans;
 mod vacuum;
 
 pub use backend::{Backend, EmbeddedBackend, ExecutorInfo, QueryTask, StepInput, StepOutput, StepTask};

@@ -50,6 +50,8 @@ pub(crate) struct View {
 pub(crate) struct Lineage {
     pub(crate) sources: BTreeSet<TableName>,
     pub(crate) tables: BTreeSet<TableName>,
+    /// Sources and tables that are read through a view, whether they are read without one too or not.
+    pub(crate) behind_views: BTreeSet<TableName>,
     /// Every one after all that it reads.
     pub(crate) views: Vec<View>,
     /// The run's own parameters that the model or a view uses.
@@ -88,7 +90,7 @@ impl<'a> Scope<'a> {
         let mut lineage = Lineage::default();
         let mut reads = vec![model.name.clone()];
         reads.extend(model.checks.reads(&model.name));
-        self.follow(&model.name, &reads, &mut BTreeSet::new(), &mut lineage)?;
+        self.follow(&model.name, &reads, false, &mut BTreeSet::new(), &mut lineage)?;
         Ok(lineage)
     }
 
@@ -96,7 +98,7 @@ impl<'a> Scope<'a> {
     pub(crate) fn lineage(&self, model: &Model) -> Result<Lineage> {
         let mut lineage = Lineage::default();
         let mut seen = BTreeSet::new();
-        self.follow(&model.name, &model.query.reads, &mut seen, &mut lineage)?;
+        self.follow(&model.name, &model.query.reads, false, &mut seen, &mut lineage)?;
         lineage.note_params(&model.row_params());
         Ok(lineage)
     }
@@ -105,10 +107,14 @@ impl<'a> Scope<'a> {
         &self,
         reader: &TableName,
         reads: &[TableName],
+        through_view: bool,
         seen: &mut BTreeSet<TableName>,
         lineage: &mut Lineage,
     ) -> Result<()> {
         for name in reads {
+            if through_view {
+                lineage.behind_views.insert(name.clone());
+            }
             if !seen.insert(name.clone()) {
                 continue;
             }
@@ -117,14 +123,14 @@ impl<'a> Scope<'a> {
                     lineage.sources.insert(name.clone());
                 }
                 Resolved::Model(model) if model.kind == ModelKind::View => {
-                    self.follow(name, &model.query.reads, seen, lineage)?;
+                    self.follow(name, &model.query.reads, true, seen, lineage)?;
                     lineage.note_params(&model.query.params);
                     let sql = literal::bind(&model.query.sql, &declared_params(self.job))?;
                     lineage.views.push(View { name: name.clone(), sql, schema: Arc::clone(&model.schema) });
                 }
                 Resolved::Released(ReleasedTable { view: Some(view), schema, .. }) => {
                     let reads = view.reads.iter().map(|read| parse_name(read)).collect::<Result<Vec<_>>>()?;
-                    self.follow(name, &reads, seen, lineage)?;
+                    self.follow(name, &reads, true, seen, lineage)?;
                     lineage.views.push(View { name: name.clone(), sql: view.sql.clone(), schema: Arc::clone(schema) });
                 }
                 Resolved::Model(_) | Resolved::Released(_) => {

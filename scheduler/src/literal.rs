@@ -28,7 +28,10 @@ pub(crate) fn scalar(value: &ParamValue) -> ScalarValue {
 }
 
 /// Gives a parameter as SQL text with its type.
-fn literal(value: &ParamValue) -> Result<String> {
+///
+/// # Errors
+/// - [`ErrorKind::Invalid`]: a date or an instant is too far away to be written.
+pub(crate) fn literal(value: &ParamValue) -> Result<String> {
     let out_of_range = || Error::new(ErrorKind::Invalid, "a parameter's time is out of range");
     Ok(match value {
         ParamValue::Boolean(value) => value.to_string().to_uppercase(),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use lakewright_compiler::{Job, Model, ModelKind, TableName};
+use lakewright_compiler::{Job, Model, TableName};
 use lakewright_error::Result;
 use lakewright_lake::{
     Prefix, layout,
@@ -11,7 +11,7 @@ use lakewright_lake::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    StepAction, StepWork,
+    Clock, StepAction, StepWork, SystemClock,
     check::{CheckHistory, EarlierCheck, check_history},
     decide::{decide, difference},
     evidence::{Evidence, gather},
@@ -74,7 +74,7 @@ pub struct PlannedCheck {
 /// - [`lakewright_error::ErrorKind::Unavailable`]: the store did not answer.
 pub async fn plan_run(lake: &Prefix, raw: &Prefix, job: &Job, options: &RunOptions) -> Result<RunPlan> {
     open_lake(lake).await?;
-    let evidence = gather(lake, raw, job, options).await?;
+    let evidence = gather(lake, raw, job, options, SystemClock.now_us()).await?;
     let decisions = decide(job, &evidence)?;
     let mut notes: Vec<String> = decisions.iter().flat_map(|decision| decision.notes.clone()).collect();
     notes.extend(orphan_notes(job, &evidence));
@@ -124,13 +124,11 @@ fn read_by(model: &Model, evidence: &Evidence, works: &BTreeMap<TableName, StepW
     let mut reads = Reads::default();
     let work = works.get(&model.name).copied().unwrap_or(StepWork::Skip);
     let Some(lineage) = evidence.lineages.get(&model.name) else { return reads };
-    if !matches!(work, StepWork::Replace | StepWork::Append) {
+    let reads_all = work == StepWork::Update && model.kind.sides().is_some();
+    if !matches!(work, StepWork::Replace | StepWork::Append) && !reads_all {
         return reads;
     }
-    let driving = match &model.kind {
-        ModelKind::IncrementalByFile { driving } if work == StepWork::Append => Some(driving),
-        _ => None,
-    };
+    let driving = model.kind.driving().filter(|_| work == StepWork::Append);
     for source in &lineage.sources {
         let Some(listing) = evidence.listings.get(source) else { continue };
         if driving == Some(source) {

@@ -21,6 +21,8 @@ mod fleet;
 #[cfg(test)]
 mod incremental;
 #[cfg(test)]
+mod kinds;
+#[cfg(test)]
 mod lake_state;
 #[cfg(test)]
 mod memory;

@@ -36,6 +36,13 @@ const EXECUTION_TS: &str = "execution_ts";
 /// The parameter that stands for the run, which an ad-hoc query is not part of.
 const RUN_ID: &str = "run_id";
 
+/// The built-in parameters of a time range.
+const START_TS: &str = "start_ts";
+const END_TS: &str = "end_ts";
+
+/// 0001-01-01T00:00:00Z, in microseconds since 1970-01-01T00:00:00Z.
+const BEGINNING_US: i64 = -62_135_596_800_000_000;
+
 /// Answers queries.
 #[derive(Debug)]
 pub(crate) struct Reader {
@@ -354,6 +361,9 @@ pub(crate) fn param_values(
         (_, Some(ParamValue::Varchar(value))) => Some(ScalarValue::Utf8(Some(value.clone()))),
         (_, Some(ParamValue::Date(value))) => Some(ScalarValue::Date32(Some(*value))),
         (_, Some(ParamValue::Timestamp(value))) => Some(ScalarValue::TimestampMicrosecond(Some(*value), utc())),
+        // Outside of a run everything until now is asked for.
+        (START_TS, None) => Some(ScalarValue::TimestampMicrosecond(Some(BEGINNING_US), utc())),
+        (END_TS, None) => Some(ScalarValue::TimestampMicrosecond(Some(now_us), utc())),
         (_, None) => None,
     };
     used.iter().filter_map(|name| Some((name.clone(), value(name)?))).collect()

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use chrono::{DateTime, Datelike, NaiveDate};
 use datafusion::arrow::datatypes::SchemaRef;
 use serde::{Deserialize, Serialize};
 
@@ -186,6 +187,78 @@ pub enum ModelKind {
         /// The FROM whose rows flow to the output.
         driving: TableName,
     },
+    /// Rows whose key appears in what an input has gained or lost are computed again.
+    IncrementalByUniqueKey {
+        /// Columns, spelt as in the stored schema.
+        key: Vec<String>,
+        /// The inputs whose rows tell their key.
+        sides: Sides,
+    },
+    /// The same, with the partition columns as the key.
+    IncrementalByPartition {
+        /// The inputs whose rows tell their partition.
+        sides: Sides,
+    },
+    /// Rows of whole intervals of time are computed: of those that are missing, and of those that an input has changed.
+    IncrementalByTimeRange {
+        /// The intervals.
+        range: TimeRange,
+        /// The inputs whose rows tell their time.
+        sides: Sides,
+    },
+}
+
+/// The inputs whose rows tell which rows of the output they can change, each with the ways in which it is read.
+pub type Sides = BTreeMap<TableName, Vec<Side>>;
+
+/// How a row of an input tells the key of the output rows that it can change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Side {
+    /// Canonical SQL over the input's columns, one expression for each column of the key.
+    pub key: Vec<String>,
+    /// Conditions, in canonical SQL, that a row meets if it matters at all.
+    pub filters: Vec<String>,
+}
+
+impl Side {
+    /// Canonical SQL that gives the keys of the rows of `relation` as columns `k0`, `k1` ….
+    #[must_use]
+    pub fn rows_of(&self, relation: &str) -> String {
+        let keys: Vec<String> =
+            self.key.iter().enumerate().map(|(index, key)| format!("{key} AS \"k{index}\"")).collect();
+        let filters =
+            if self.filters.is_empty() { String::new() } else { format!(" WHERE {}", self.filters.join(" AND ")) };
+        format!("SELECT {} FROM {relation}{filters}", keys.join(", "))
+    }
+}
+
+/// The intervals of a table that is computed by time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TimeRange {
+    /// The column that has the time of a row, spelt as in the stored schema.
+    pub column: String,
+    /// Rows before this are left out, in microseconds since 1970-01-01T00:00:00Z; the beginning of an interval.
+    pub start_us: Option<i64>,
+    /// How long an interval is.
+    pub unit: IntervalUnit,
+    /// How many intervals before the newest are computed again for rows that come late; `None` is all.
+    pub lookback: Option<u32>,
+}
+
+/// How long an interval is; all begin and end by UTC.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum IntervalUnit {
+    /// `minute`
+    Minute,
+    /// `hour`
+    Hour,
+    /// `day`
+    #[default]
+    Day,
+    /// `month`
+    Month,
+    /// `year`
+    Year,
 }
 
 impl ModelKind {
@@ -195,7 +268,93 @@ impl ModelKind {
             Self::Full => "FULL",
             Self::View => "VIEW",
             Self::IncrementalByFile { .. } => "INCREMENTAL_BY_FILE",
+            Self::IncrementalByUniqueKey { .. } => "INCREMENTAL_BY_UNIQUE_KEY",
+            Self::IncrementalByPartition { .. } => "INCREMENTAL_BY_PARTITION",
+            Self::IncrementalByTimeRange { .. } => "INCREMENTAL_BY_TIME_RANGE",
         }
+    }
+
+    /// The input whose files are followed one by one, if the kind has one.
+    #[must_use]
+    pub fn driving(&self) -> Option<&TableName> {
+        match self {
+            Self::IncrementalByFile { driving } => Some(driving),
+            _ => None,
+        }
+    }
+
+    /// The inputs whose rows tell their key, if the kind computes rows by key.
+    #[must_use]
+    pub fn sides(&self) -> Option<&Sides> {
+        match self {
+            Self::IncrementalByUniqueKey { sides, .. }
+            | Self::IncrementalByPartition { sides }
+            | Self::IncrementalByTimeRange { sides, .. } => Some(sides),
+            Self::Full | Self::View | Self::IncrementalByFile { .. } => None,
+        }
+    }
+
+    /// What of the kind decides what the table's rows are, beside its name.
+    pub(crate) fn canonical(&self) -> String {
+        match self {
+            Self::IncrementalByUniqueKey { key, .. } => format!("{} ({})", self.keyword(), key.join(", ")),
+            Self::IncrementalByTimeRange { range, .. } => {
+                format!("{} ({}, {:?}, {:?})", self.keyword(), range.column, range.start_us, range.unit)
+            }
+            _ => self.keyword().to_owned(),
+        }
+    }
+}
+
+impl IntervalUnit {
+    /// Every unit's name, as a header writes it.
+    pub(crate) const NAMES: [&str; 5] = ["minute", "hour", "day", "month", "year"];
+
+    /// The unit of this name, without regard to case.
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
+        let all = [Self::Minute, Self::Hour, Self::Day, Self::Month, Self::Year];
+        all.into_iter().find(|unit| unit.name().eq_ignore_ascii_case(name))
+    }
+
+    /// The unit's name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Minute => "minute",
+            Self::Hour => "hour",
+            Self::Day => "day",
+            Self::Month => "month",
+            Self::Year => "year",
+        }
+    }
+
+    /// The beginning of the interval that an instant is in. Both are microseconds since 1970-01-01T00:00:00Z.
+    #[must_use]
+    pub fn floor(self, us: i64) -> i64 {
+        self.at(us, 0)
+    }
+
+    /// The beginning of the interval `count` intervals after the one that an instant is in; an instant that no calendar
+    /// has stays what it is.
+    #[must_use]
+    pub fn at(self, us: i64, count: i32) -> i64 {
+        const MINUTE_US: i64 = 60_000_000;
+        let fixed = |length: i64| (us.div_euclid(length).saturating_add(i64::from(count))).saturating_mul(length);
+        match self {
+            Self::Minute => fixed(MINUTE_US),
+            Self::Hour => fixed(60 * MINUTE_US),
+            Self::Day => fixed(24 * 60 * MINUTE_US),
+            Self::Month => Self::months(us, 1, count).unwrap_or(us),
+            Self::Year => Self::months(us, 12, count).unwrap_or(us),
+        }
+    }
+
+    fn months(us: i64, length: i32, count: i32) -> Option<i64> {
+        let date = DateTime::from_timestamp_micros(us)?.date_naive();
+        let month = date.year().checked_mul(12)?.checked_add(i32::try_from(date.month0()).ok()?)?;
+        let month = month.div_euclid(length).checked_add(count)?.checked_mul(length)?;
+        let first = NaiveDate::from_ymd_opt(month.div_euclid(12), u32::try_from(month.rem_euclid(12)).ok()? + 1, 1)?;
+        Some(first.and_hms_opt(0, 0, 0)?.and_utc().timestamp_micros())
     }
 }
 
@@ -209,7 +368,8 @@ pub struct Query {
     pub schema: SchemaRef,
     /// Tables read, sorted.
     pub reads: Vec<TableName>,
-    /// Names of the parameters used, sorted; may hold `run_id` and `execution_ts`.
+    /// Names of the parameters used, sorted; may hold `run_id` and `execution_ts`, and of a model that is computed by time
+    /// `start_ts` and `end_ts`.
     pub params: Vec<String>,
 }
 

@@ -37,8 +37,8 @@ pub use compile::compile_job;
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
 pub use folder::JobFolder;
 pub use job::{
-    Analysis, Column, Job, JsonMode, Model, ModelKind, OnDelete, Param, ParamType, ParamValue, Query, Source,
-    SourceCompression, SourceMultiLine, SourceOptions,
+    Analysis, Column, IntervalUnit, Job, JsonMode, Model, ModelKind, OnDelete, Param, ParamType, ParamValue, Query,
+    Side, Sides, Source, SourceCompression, SourceMultiLine, SourceOptions, TimeRange,
 };
 pub use metadata::scan_schema;
 pub use name::TableName;

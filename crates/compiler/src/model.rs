@@ -15,10 +15,10 @@ use datafusion::{
 };
 
 use crate::{
-    Checks, Diagnostic, Model, ModelKind, ParamType, Query, TableName,
+    Checks, Diagnostic, IntervalUnit, Model, ModelKind, ParamType, Query, Sides, TableName, TimeRange,
     checks::{CheckScope, Checked, build_checks},
-    header::{Contract, ContractColumn, Header, KindName, split_model},
-    query::{ParsedQuery, parse_query},
+    header::{Contract, ContractColumn, Header, KindName, TimeSettings, split_model},
+    query::{ParsedQuery, is_range_param, parse_query, range_param_misplaced},
     sql_type::{quoted, same_name, type_text},
     suggest::did_you_mean,
     table_schema,
@@ -134,7 +134,11 @@ impl<'a> Draft<'a> {
         if let Some(contract) = &self.header.columns {
             findings.extend(self.check_contract(contract, &schema));
         }
-        let kind = self.kind(scope.functions, &mut findings);
+        findings.extend(self.check_range_params(&query));
+        if findings.len() > warnings {
+            return (None, findings);
+        }
+        let kind = self.kind(scope, &schema, &partitioned_by, &mut findings);
         let Some(kind) = kind.filter(|_| findings.len() == warnings) else {
             return (None, findings);
         };
@@ -142,18 +146,93 @@ impl<'a> Draft<'a> {
         (Some(self.model(query, parts)), findings)
     }
 
-    fn kind(&self, functions: &dyn FunctionRegistry, findings: &mut Vec<Diagnostic>) -> Option<ModelKind> {
-        match self.header.kind {
-            KindName::Full => Some(ModelKind::Full),
-            KindName::View => Some(ModelKind::View),
-            KindName::IncrementalByFile => match self.query.driving_input(functions) {
-                Ok(driving) => Some(ModelKind::IncrementalByFile { driving }),
-                Err(finding) => {
-                    findings.push(finding);
-                    None
-                }
-            },
+    fn kind(
+        &self,
+        scope: Scope<'_>,
+        schema: &Schema,
+        partitioned_by: &[String],
+        findings: &mut Vec<Diagnostic>,
+    ) -> Option<ModelKind> {
+        let found = match &self.header.kind {
+            KindName::Full => Ok(ModelKind::Full),
+            KindName::View => Ok(ModelKind::View),
+            KindName::IncrementalByFile => {
+                self.query.driving_input(scope.functions).map(|driving| ModelKind::IncrementalByFile { driving })
+            }
+            KindName::IncrementalByUniqueKey(columns) => {
+                let key = self.key_of(schema, columns, findings)?;
+                let sides = self.sides(scope, "INCREMENTAL_BY_UNIQUE_KEY", &key, false);
+                sides.map(|sides| ModelKind::IncrementalByUniqueKey { key, sides })
+            }
+            KindName::IncrementalByPartition if partitioned_by.is_empty() => {
+                let span = self.header.places.get("kind").cloned().unwrap_or(0..0);
+                let error =
+                    self.file.error("missing_key", span, "kind INCREMENTAL_BY_PARTITION needs `partitioned_by`");
+                Err(error.with_help("write partitioned_by (..): the columns whose values tell what is replaced"))
+            }
+            KindName::IncrementalByPartition => {
+                let sides = self.sides(scope, "INCREMENTAL_BY_PARTITION", partitioned_by, false);
+                sides.map(|sides| ModelKind::IncrementalByPartition { sides })
+            }
+            KindName::IncrementalByTimeRange(settings) => self.time_range(scope, schema, settings, findings)?,
+        };
+        found.map_err(|finding| findings.push(finding)).ok()
+    }
+
+    fn sides(&self, scope: Scope<'_>, kind: &str, key: &[String], is_time: bool) -> Result<Sides, Diagnostic> {
+        self.query.sides((kind, key, is_time), scope.tables, scope.functions, scope.params)
+    }
+
+    /// The columns of a key, if all of them are there, and can be compared.
+    fn key_of(&self, schema: &Schema, columns: &[Ident], findings: &mut Vec<Diagnostic>) -> Option<Vec<String>> {
+        let before = findings.len();
+        let key = self.columns_of(schema, "unique_key", columns, findings);
+        for ident in columns {
+            let field = schema.fields().iter().find(|field| same_name(field.name(), &ident.name));
+            if let Some(field) = field.filter(|field| !can_partition(field.data_type())) {
+                let message = format!("a {} cannot be a key", type_text(field.data_type()));
+                let error = self.file.error("key_type", ident.span.clone(), message);
+                let help = "a key is of whole numbers, text, dates, instants, decimals or booleans";
+                findings.push(error.with_help(help));
+            }
         }
+        (findings.len() == before).then_some(key)
+    }
+
+    fn time_range(
+        &self,
+        scope: Scope<'_>,
+        schema: &Schema,
+        settings: &TimeSettings,
+        findings: &mut Vec<Diagnostic>,
+    ) -> Option<Result<ModelKind, Diagnostic>> {
+        let TimeSettings { time_column, start_us, unit, lookback } = settings;
+        let found = self.columns_of(schema, "time_column", std::slice::from_ref(time_column), findings);
+        let column = found.into_iter().next()?;
+        let field = schema.field_with_name(&column).ok()?;
+        if !matches!(field.data_type(), DataType::Date32 | DataType::Timestamp(..)) {
+            let message = format!("a {} is no time", type_text(field.data_type()));
+            let error = self.file.error("key_type", time_column.span.clone(), message);
+            return Some(Err(error.with_help("name a column of the type TIMESTAMP or DATE")));
+        }
+        if field.data_type() == &DataType::Date32 && matches!(unit, IntervalUnit::Minute | IntervalUnit::Hour) {
+            let message = format!("a DATE has no {}s", unit.name());
+            let error = self.file.error("key_type", time_column.span.clone(), message);
+            return Some(Err(error.with_help("write interval_unit day, month or year")));
+        }
+        let sides = self.sides(scope, "INCREMENTAL_BY_TIME_RANGE", std::slice::from_ref(&column), true);
+        let range = TimeRange { column, start_us: *start_us, unit: *unit, lookback: *lookback };
+        Some(sides.map(|sides| ModelKind::IncrementalByTimeRange { range, sides }))
+    }
+
+    /// Bounds of a time range are known where there is one.
+    fn check_range_params(&self, query: &Query) -> Option<Diagnostic> {
+        if matches!(self.header.kind, KindName::IncrementalByTimeRange(_)) {
+            return None;
+        }
+        let param = query.params.iter().find(|param| is_range_param(param))?;
+        let span = self.query.place_of_param(param);
+        Some(range_param_misplaced(self.file.error("parameter", span, ""), param))
     }
 
     fn model(&self, query: Query, stored: Stored) -> Model {
@@ -316,7 +395,7 @@ impl Stored {
             fields.map(|field| format!("{} {}", quoted(field.name()), type_text(field.data_type()))).collect();
         format!(
             "MODEL (kind {}, partitioned_by ({}), clustered_by ({}), columns ({}), target_file_size {target_file_size_bytes});\n{}",
-            self.kind.keyword(),
+            self.kind.canonical(),
             list(&self.partitioned_by),
             list(&self.clustered_by),
             columns.join(", "),

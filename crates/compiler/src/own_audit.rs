@@ -11,7 +11,7 @@ use crate::{
     checks::{CheckScope, Checked},
     header::Arguments,
     model::first_mentions,
-    query::{ParsedQuery, parse_query},
+    query::{ParsedQuery, is_range_param, parse_query, range_param_misplaced},
     table_schema,
     text::{FileText, line_and_column},
     tokens::{Ident, lex, text_range},
@@ -61,13 +61,17 @@ pub(crate) fn own_audit(
             return Ok(None);
         }
     }
-    let (query, _) = query
+    let parsed = query;
+    let (query, _) = parsed
         .resolve(&tables, scope.functions, &params)
         .map_err(|failed| failed.0.into_iter().map(|finding| used_at(finding, model, name)).collect::<Vec<_>>())?;
     table_schema(&query.schema).map_err(|(column, error)| {
         let message = format!("column `{column}` of type {} cannot be kept", error.data_type);
         vec![file.error("column_type", 0..0, message).with_help(error.reason)]
     })?;
+    if let Some(param) = query.params.iter().find(|param| is_range_param(param)) {
+        return Err(vec![range_param_misplaced(file.error("parameter", parsed.place_of_param(param), ""), param)]);
+    }
     let unused = arguments.keys().find(|argument| !query.params.contains(argument));
     if let Some(argument) = unused {
         let message = format!("audits/{}.sql has no parameter `:{argument}`", name.name.to_lowercase());

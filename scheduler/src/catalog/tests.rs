@@ -114,6 +114,7 @@ fn table(version: Option<u64>, view: Option<(&str, &[&str])>) -> ReleasedTable {
         view,
         inputs: BTreeMap::new(),
         ledger: Vec::new(),
+        covered: Vec::new(),
         checks: None,
     }
 }

@@ -6,6 +6,7 @@
 //! and grows only if nothing but its driving input has changed, and that has only gained.
 
 mod consumed;
+mod keyed;
 
 use std::collections::BTreeMap;
 
@@ -14,6 +15,7 @@ use lakewright_error::{Error, ErrorKind, Result};
 use lakewright_lake::state::{InputState, ReleasedTable};
 
 pub(crate) use consumed::{Difference, difference, is_same};
+pub(crate) use keyed::{due, instant, whole};
 
 use crate::{
     StepAction, StepWork,
@@ -102,13 +104,10 @@ impl Step<'_> {
         if let Some(reason) = self.whole_reason(entry, lineage) {
             return Ok(self.decision(StepWork::Replace, reason));
         }
-        let driving = match &self.model.kind {
-            ModelKind::IncrementalByFile { driving } => Some(driving),
-            ModelKind::Full | ModelKind::View => None,
-        };
-        Ok(match driving {
-            Some(driving) => self.decide_by_file(driving, &changes),
-            None => self.decide_full(&changes),
+        Ok(match (self.model.kind.driving(), self.model.kind.sides()) {
+            (Some(driving), _) => self.decide_by_file(driving, &changes),
+            (None, Some(sides)) => self.decide_by_key(sides, lineage, entry, &changes),
+            (None, None) => self.decide_full(&changes),
         })
     }
 

@@ -1,6 +1,6 @@
 //! Tables of what is decided, and why.
 
-use lakewright_compiler::{ModelKind, OnDelete, Param, ParamType, ParamValue};
+use lakewright_compiler::{IntervalUnit, ModelKind, OnDelete, Param, ParamType, ParamValue, Side, TimeRange};
 use lakewright_lake::{
     RawObject,
     state::{Format, Release, ReleasedView, Unit},
@@ -29,6 +29,9 @@ struct Case {
     listings: BTreeMap<TableName, Vec<RawObject>>,
     ledgers: BTreeMap<TableName, Vec<Unit>>,
     unseen_files: BTreeMap<TableName, Vec<&'static str>>,
+    /// Whether versions that were consumed are gone.
+    vacuumed: bool,
+    now_us: i64,
 }
 
 impl Case {
@@ -44,6 +47,8 @@ impl Case {
             ]),
             ledgers: BTreeMap::new(),
             unseen_files: BTreeMap::new(),
+            vacuumed: false,
+            now_us: 0,
         };
         case.publish();
         case
@@ -57,6 +62,11 @@ impl Case {
         let unseen = self.unseen_files.iter();
         evidence.unseen_files =
             unseen.map(|(name, paths)| (name.clone(), paths.iter().map(ToString::to_string).collect())).collect();
+        evidence.now_us = self.now_us;
+        if self.vacuumed {
+            let gone = BTreeMap::from([(name("staging.events"), None)]);
+            evidence.turnovers = BTreeMap::from([(name("curated.by_song"), gone)]);
+        }
         evidence
     }
 
@@ -93,6 +103,7 @@ impl Case {
                 view: is_view.then_some(view),
                 inputs: raws.chain(upstream).collect(),
                 ledger: vec![1],
+                covered: Vec::new(),
                 checks: evidence.check_digests.get(&model.name).cloned(),
             };
             tables.insert(model.name.to_string(), entry);
@@ -304,6 +315,60 @@ fn only_the_driving_input_may_grow_in_an_incremental_model() {
     assert_decided(&case, [SAME, SAME, SAME, (Append, "raw.songs: 1 new object")]);
     case.listings.insert(name("raw.events"), events(41));
     assert_eq!(case.decide()[3], (Replace, "staging.events has new files, and only raw.songs may change".to_owned()));
+}
+
+/// `curated.by_song` computes by key over the events of staging, and reads the songs as a whole.
+fn by_key() -> Case {
+    let mut case = Case::published();
+    let side = Side { key: vec!["id".to_owned()], filters: vec![] };
+    let sides = BTreeMap::from([(name("staging.events"), vec![side])]);
+    let kind = ModelKind::IncrementalByUniqueKey { key: vec!["id".to_owned()], sides };
+    *case.model("curated.by_song") = model("curated.by_song", kind, &["staging.events", "raw.songs"], &[]);
+    case.publish();
+    case
+}
+
+#[test]
+fn rows_are_computed_by_key_while_all_that_changes_tells_its_keys() {
+    let mut case = by_key();
+    assert_eq!(case.decide()[3], (Skip, "nothing changed".to_owned()));
+    case.listings.insert(name("raw.events"), events(41));
+    assert_eq!(case.decide()[3], (Update, "staging.events has new files".to_owned()));
+    case.listings.get_mut(&name("raw.songs")).unwrap().push(object("songs/2.json", 1));
+    let why = "raw.songs: 1 new object, and its rows do not tell which rows they change";
+    assert_eq!(case.decide()[3], (Replace, why.to_owned()));
+
+    let mut case = by_key();
+    case.model("staging.events").canonical.push_str(" changed");
+    assert_eq!(case.decide()[3], (Replace, "staging.events is rebuilt".to_owned()));
+    let mut case = by_key();
+    case.entry("staging.events").version = Some(4);
+    assert_eq!(case.decide()[3], (Update, "staging.events has changed".to_owned()));
+    case.vacuumed = true;
+    let why = "staging.events has changed, and files that were read are gone";
+    assert_eq!(case.decide()[3], (Replace, why.to_owned()));
+}
+
+#[test]
+fn a_table_by_time_is_computed_where_intervals_are_missing_or_asked_for() {
+    const DAY: i64 = 86_400_000_000;
+    let mut case = Case::published();
+    let side = Side { key: vec!["id".to_owned()], filters: vec![] };
+    let sides = BTreeMap::from([(name("staging.events"), vec![side])]);
+    let range = TimeRange { column: "id".to_owned(), start_us: Some(DAY), unit: IntervalUnit::Day, lookback: None };
+    let kind = ModelKind::IncrementalByTimeRange { range, sides };
+    *case.model("curated.by_song") = model("curated.by_song", kind, &["staging.events"], &[]);
+    case.publish();
+    case.now_us = 5 * DAY + 1;
+    case.entry("curated.by_song").covered = vec![(DAY, 4 * DAY)];
+    assert_eq!(case.decide()[3], (Update, "1970-01-05 to 1970-01-06 is missing".to_owned()));
+    case.entry("curated.by_song").covered = vec![(DAY, 5 * DAY)];
+    assert_eq!(case.decide()[3], (Skip, "nothing changed".to_owned()));
+    (case.options.start_us, case.options.end_us) = (Some(0), Some(2 * DAY));
+    assert_eq!(case.decide()[3], (Update, "1970-01-02 to 1970-01-03 is asked for".to_owned()));
+    case.listings.insert(name("raw.events"), events(41));
+    let both = "staging.events has new files; 1970-01-02 to 1970-01-03 is asked for";
+    assert_eq!(case.decide()[3], (Update, both.to_owned()));
 }
 
 #[test]

@@ -96,6 +96,7 @@ impl Fixture {
             view: None,
             inputs: BTreeMap::new(),
             ledger: vec![],
+            covered: Vec::new(),
             checks: None,
         };
         release(number, Some(entry))

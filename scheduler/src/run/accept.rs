@@ -114,6 +114,9 @@ pub(crate) async fn accept(site: &Site, job: &str, request: &RunRequest, named: 
             select: request.options.select.clone(),
             exclude: request.options.exclude.clone(),
             replay: request.options.replay.clone(),
+            start_us: request.options.start_us,
+            end_us: request.options.end_us,
+            verify_incremental: request.options.verify_incremental,
         },
         principal: request.principal.clone(),
         execution_us: site.clock.now_us(),
@@ -183,6 +186,15 @@ fn request_digest(request: &RunRequest) -> String {
         digest.add(source);
         digest.add(&objects.len().to_string());
         objects.iter().for_each(|object| digest.add(object));
+    }
+    for (name, value) in [("start", request.options.start_us), ("end", request.options.end_us)] {
+        if let Some(us) = value {
+            digest.add(name);
+            digest.add(&us.to_string());
+        }
+    }
+    if request.options.verify_incremental {
+        digest.add("verify");
     }
     digest.add(request.retries.as_deref().unwrap_or(""));
     digest.finish()

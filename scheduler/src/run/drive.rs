@@ -37,6 +37,7 @@ use super::{
     rejects::{self, RunReads, run_reads},
     site::{Site, folder_of},
     steps::{StepRun, aborted_before, empty_record},
+    verify::verify,
 };
 use crate::{RunEvent, StepAction, StepWork, event::step_summary, lineage::parse_name};
 
@@ -359,6 +360,9 @@ impl<'a> Driver<'a> {
         self.checks = run_checks(self.site, at).await?;
         if let Some(error) = failure(&self.run.run_id, &plan.job.models, &self.checks) {
             return Err(error);
+        }
+        if self.run.spec.options.verify_incremental {
+            verify(self.site, at).await?;
         }
         self.reads = run_reads(at).await?;
         self.reads.tables.extend(quarantine::tables(at).await?);

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lakewright_compiler::{Job, Model, ModelKind, TableName};
+use lakewright_compiler::{Job, Model, TableName};
 use lakewright_error::{Error, ErrorKind, Result};
 use lakewright_lake::{
     Prefix, RawObject, layout,
@@ -61,14 +61,6 @@ impl Plan {
     pub(crate) fn executing(&self) -> impl Iterator<Item = &Model> {
         self.job.models.iter().filter(|model| self.executes(&model.name))
     }
-
-    /// The driving input, if the model has one.
-    pub(crate) fn driving<'a>(&self, model: &'a Model) -> Option<&'a TableName> {
-        match &model.kind {
-            ModelKind::IncrementalByFile { driving } => Some(driving),
-            ModelKind::Full | ModelKind::View => None,
-        }
-    }
 }
 
 /// Whether the work makes files.
@@ -83,7 +75,7 @@ pub(crate) fn executes(work: StepWork) -> bool {
 pub(crate) async fn freeze(site: &Site, run: &Accepted, job: Job) -> Result<Plan> {
     let raw = (site.open_raw)(&run.spec.raw)?;
     let options = options_of(&run.spec);
-    let evidence = gather(&site.lake, &raw, &job, &options).await?;
+    let evidence = gather(&site.lake, &raw, &job, &options, run.spec.execution_us).await?;
     let decisions = decide(&job, &evidence)?;
     let frozen = frozen_of(run.sequence, &evidence, &decisions);
     store_listing(site, run, &frozen, &evidence).await?;
@@ -108,6 +100,7 @@ pub(crate) async fn thaw(site: &Site, run: &Accepted, job: Job, frozen: Frozen) 
         None => None,
     };
     let mut evidence = resolve(&job, &options_of(&run.spec), base)?;
+    evidence.now_us = run.spec.execution_us;
     let works = frozen_works(&job, &evidence, &frozen)?;
     evidence.listings = read_listings(site, run, &frozen).await?;
     read_differences(&site.lake, &job, &mut evidence).await?;

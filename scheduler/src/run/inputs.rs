@@ -25,6 +25,7 @@ use lakewright_lake::{
 
 use super::{
     accept::Accepted,
+    affected::Affected,
     freeze::Plan,
     quarantine,
     race::retrying,
@@ -57,6 +58,8 @@ pub(crate) struct StoredInputs {
     tables: BTreeMap<TableName, TableScan>,
     /// Files of the table itself that the step takes the place of.
     pub(crate) removes: Vec<DataFile>,
+    /// What is replaced of a table whose rows are computed by key or by time.
+    pub(crate) affected: Option<Affected>,
 }
 
 /// What an update reads again, and all that it follows from.
@@ -125,12 +128,12 @@ impl StepSite<'_> {
             }
             inputs.removes = rework.removes;
         }
-        Ok(inputs)
+        Ok(inputs.with_affected(self.affected(model).await?))
     }
 
     /// What an update of a table that is computed file by file reads again; `None` for any other step.
     async fn reread(&self, model: &Model) -> Result<Option<Reread>> {
-        let Some(input) = self.plan.driving(model).filter(|_| self.plan.work(&model.name) == StepWork::Update) else {
+        let Some(input) = model.kind.driving().filter(|_| self.plan.work(&model.name) == StepWork::Update) else {
             return Ok(None);
         };
         let entry = self.plan.evidence.released(&model.name).ok_or_else(|| internal(&model.name))?;
@@ -188,7 +191,7 @@ impl StepSite<'_> {
 
     /// Whether only what the input has gained is read.
     fn reads_gain(&self, model: &Model, input: &TableName) -> bool {
-        self.plan.work(&model.name) == StepWork::Append && self.plan.driving(model) == Some(input)
+        self.plan.work(&model.name) == StepWork::Append && model.kind.driving() == Some(input)
     }
 
     fn raw_objects(&self, model: &Model, source: &TableName) -> Vec<RawObject> {
@@ -205,7 +208,7 @@ impl StepSite<'_> {
     }
 
     /// All of a table, as this run would publish it.
-    async fn whole_scan(&self, model: &Model, table: &TableName) -> Result<TableScan> {
+    pub(super) async fn whole_scan(&self, model: &Model, table: &TableName) -> Result<TableScan> {
         self.scan(model, table, false).await
     }
 
@@ -231,7 +234,7 @@ impl StepSite<'_> {
     }
 
     /// The table as the base release has it.
-    async fn base_snapshot(&self, root: &Prefix, table: &TableName) -> Result<Snapshot> {
+    pub(super) async fn base_snapshot(&self, root: &Prefix, table: &TableName) -> Result<Snapshot> {
         let version = self.plan.evidence.released(table).and_then(|entry| entry.version);
         let version = version.ok_or_else(|| internal(table))?;
         retrying(|| read_snapshot(root, Some(version))).await?.ok_or_else(|| {
@@ -260,9 +263,14 @@ impl StepSite<'_> {
     ///
     /// # Errors
     /// - [`ErrorKind::Invalid`]: a parameter in a view is out of range.
-    pub(crate) fn task(&self, model: &Model, inputs: StoredInputs) -> Result<StepTask> {
+    pub(crate) fn task(&self, model: &Model, mut inputs: StoredInputs) -> Result<StepTask> {
         let lineage = self.plan.evidence.lineages.get(&model.name).ok_or_else(|| internal(&model.name))?;
-        let relations = self.relations(lineage, inputs)?;
+        let (mut sql, mut relations, mut last) = (model.query.sql.clone(), Vec::new(), Vec::new());
+        if let Some(affected) = inputs.affected.take() {
+            (sql, relations, last) = self.affected_query(model, &affected, &mut inputs.tables)?;
+        }
+        relations.extend(self.relations(lineage, inputs)?);
+        relations.append(&mut last);
         let mut values = declared_params(&self.plan.job);
         values.extend(run_params(self.run));
         let mut used = model.checks.params();
@@ -273,7 +281,7 @@ impl StepSite<'_> {
         let quarantine = model.checks.quarantines().then(|| quarantine::root_of(self.lake, &model.name)).transpose()?;
         Ok(StepTask {
             table: model.name.clone(),
-            sql: model.query.sql.clone(),
+            sql,
             params,
             inputs: relations,
             write: TableWrite {
@@ -331,9 +339,12 @@ impl StepSite<'_> {
     /// As [`StepSite::stored_inputs`].
     pub(crate) async fn segment(&self, model: &Model) -> Result<Option<Segment>> {
         let lineage = self.plan.evidence.lineages.get(&model.name).ok_or_else(|| internal(&model.name))?;
-        let driving = self.plan.driving(model);
+        let driving = model.kind.driving();
         if let Some(reread) = self.reread(model).await? {
             return Ok(Some(Segment { units: self.ledger_after(model, reread), kept: Vec::new() }));
+        }
+        if self.plan.work(&model.name) == StepWork::Update && model.kind.sides().is_some() {
+            return Ok(self.whole_segment(model, lineage));
         }
         let mut units = Vec::new();
         for source in lineage.sources.iter().filter(|source| self.adds_units(model, source)) {
@@ -366,6 +377,19 @@ impl StepSite<'_> {
         let mut all = retrying(|| read_ledger(self.lake, &table, earlier)).await?;
         all.extend(units);
         Ok(Some(Segment { units: all, kept: Vec::new() }))
+    }
+
+    /// The whole ledger of a table whose rows are computed by key: what its sources hold now.
+    fn whole_segment(&self, model: &Model, lineage: &Lineage) -> Option<Segment> {
+        if lineage.sources.is_empty() {
+            return None;
+        }
+        let of = |source: &TableName| {
+            let input = source.to_string();
+            let objects = self.raw_objects(model, source);
+            objects.iter().map(|object| Unit::raw(&input, object).in_batch(self.run.sequence)).collect::<Vec<_>>()
+        };
+        Some(Segment { units: lineage.sources.iter().flat_map(of).collect(), kept: Vec::new() })
     }
 
     /// The files that the step has made, as units of the table itself.
@@ -428,6 +452,9 @@ impl StoredInputs {
             digest.add(&paths.len().to_string());
             paths.iter().for_each(|path| digest.add(path));
         }
+        if let Some(affected) = &self.affected {
+            affected.add_to(&mut digest);
+        }
         digest.finish()
     }
 }
@@ -460,7 +487,7 @@ pub(crate) fn run_params(run: &Accepted) -> BTreeMap<String, lakewright_compiler
     ])
 }
 
-fn internal(table: &TableName) -> Error {
+pub(super) fn internal(table: &TableName) -> Error {
     Error::new(ErrorKind::Internal, "a step was begun before what it reads").with("table", table)
 }
 

@@ -2,6 +2,8 @@
 
 mod accept;
 mod accounting;
+mod affected;
+mod affected_query;
 mod check_query;
 mod checks;
 mod drive;
@@ -22,13 +24,14 @@ mod reports;
 mod rework;
 mod site;
 mod steps;
+mod verify;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
-use lakewright_compiler::{Diagnostics, Job, JobFolder, compile_job, select_models};
+use lakewright_compiler::{Diagnostics, Job, JobFolder, Model, ModelKind, TableName, compile_job, select_models};
 use lakewright_engine::Engine;
 use lakewright_error::{Error, ErrorKind, Result};
 use lakewright_lake::{
@@ -74,6 +77,13 @@ pub struct RunOptions {
     pub exclude: Vec<String>,
     /// Keys of raw objects to read again although they have not changed, by source.
     pub replay: BTreeMap<String, BTreeSet<String>>,
+    /// Compute models of kind INCREMENTAL_BY_TIME_RANGE from this time on, rounded down to a whole interval, whatever has
+    /// changed; in microseconds since 1970-01-01T00:00:00Z.
+    pub start_us: Option<i64>,
+    /// The same, to before this time, rounded up.
+    pub end_us: Option<i64>,
+    /// Compute incremental models in full too, and fail if their tables do not hold the same rows.
+    pub verify_incremental: bool,
 }
 
 /// What a client asks for.
@@ -182,7 +192,8 @@ impl Scheduler {
     /// # Errors
     /// As [`Self::accept`].
     pub(crate) async fn accept_compiled(&self, request: RunRequest, job: Job) -> Result<AcceptedRun> {
-        select_models(&job, &request.options.select, &request.options.exclude)?;
+        let selected = select_models(&job, &request.options.select, &request.options.exclude)?;
+        refuse_window(&job, &selected, &request.options)?;
         (self.site.open_raw)(&request.raw)?;
         ensure_lake(&self.site).await?;
         let job_name = job.name.clone();
@@ -362,6 +373,32 @@ impl Scheduler {
     fn heart(&self) -> Heart {
         Heart::new(&self.site.lake, self.site.pace.beat)
     }
+}
+
+/// Refuses a window that is none, or that no selected model is computed by.
+pub(crate) fn refuse_window(job: &Job, selected: &BTreeSet<TableName>, options: &RunOptions) -> Result<()> {
+    let RunOptions { start_us, end_us, full_refresh, .. } = *options;
+    if start_us.is_none() && end_us.is_none() {
+        return Ok(());
+    }
+    let is_timed = |model: &Model| matches!(model.kind, ModelKind::IncrementalByTimeRange { .. });
+    let invalid = |message, hint| Err(Error::new(ErrorKind::Invalid, message).with_hint(hint));
+    if start_us.zip(end_us).is_some_and(|(start_us, end_us)| start_us >= end_us) {
+        return invalid(
+            "--start must be before --end",
+            "the end is exclusive: --start 2018-11-01 --end 2018-11-02 is one day",
+        );
+    }
+    if full_refresh {
+        return invalid("--start and --end do not go with --full-refresh", "leave one of them out");
+    }
+    if !job.models.iter().any(|model| selected.contains(&model.name) && is_timed(model)) {
+        return invalid(
+            "--start and --end are for models of kind INCREMENTAL_BY_TIME_RANGE, and none is selected",
+            "leave them out; --full-refresh computes selected models as a whole",
+        );
+    }
+    Ok(())
 }
 
 /// A run that has its number, and that somebody has to drive. Dropping it is a crash: the next driver resumes.

@@ -90,6 +90,7 @@ fn published_table(plan: &Plan, model: &Model, written: &Written, checked: &Chec
         description: model.description.clone(),
         files: written.files.clone(),
         removes: written.removes.clone(),
+        covered: written.covered.clone(),
         view: None,
         inputs,
         own_inputs,
@@ -117,6 +118,7 @@ fn defined_view(run: &Accepted, plan: &Plan, model: &Model) -> Result<PublishedT
         description: model.description.clone(),
         files: Vec::new(),
         removes: Vec::new(),
+        covered: Vec::new(),
         view: Some(view),
         inputs: BTreeMap::new(),
         own_inputs: Vec::new(),
@@ -252,6 +254,7 @@ fn released_table(
         view: published.view.clone(),
         inputs,
         ledger,
+        covered: published.covered.clone(),
         checks: published.checks.clone(),
     }
 }

@@ -79,6 +79,7 @@ async fn table(at: StepSite<'_>, model: &Model, written: &Written) -> Result<Opt
         description: Some(format!("Rows of {} that its checks have taken out.", model.name)),
         files,
         removes: Vec::new(),
+        covered: Vec::new(),
         view: None,
         inputs: BTreeMap::new(),
         own_inputs: Vec::new(),

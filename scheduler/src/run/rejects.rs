@@ -197,6 +197,7 @@ fn published(
         description: Some(format!("Records of {source} that were kept aside.")),
         files,
         removes: Vec::new(),
+        covered: Vec::new(),
         view: None,
         inputs: BTreeMap::new(),
         own_inputs: Vec::new(),

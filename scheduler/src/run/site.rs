@@ -74,5 +74,8 @@ pub(crate) fn options_of(spec: &Spec) -> RunOptions {
         select: spec.options.select.clone(),
         exclude: spec.options.exclude.clone(),
         replay: spec.options.replay.clone(),
+        start_us: spec.options.start_us,
+        end_us: spec.options.end_us,
+        verify_incremental: spec.options.verify_incremental,
     }
 }

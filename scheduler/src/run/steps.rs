@@ -61,11 +61,16 @@ impl StepRun {
 
     async fn write(&self) -> Result<Written> {
         let at = StepSite { lake: &self.site.lake, run: &self.run, plan: &self.plan, written: &self.written };
-        let inputs = at.stored_inputs(&self.model).await?;
+        let mut inputs = at.stored_inputs(&self.model).await?;
+        let mut excluded = Exclusions::default();
+        if !inputs.raw.is_empty() {
+            excluded = Exclusions::load(self.excluding()).await?;
+        }
+        self.find_affected(at, &mut inputs, &mut excluded).await?;
         let inputs_digest = inputs.digest(self.plan.work(&self.model.name));
         let written = match self.adoptable(&inputs_digest).await? {
             Some(earlier) => self.adopt(earlier),
-            None => self.execute(at, inputs, inputs_digest).await?,
+            None => self.execute(at, inputs, inputs_digest, excluded).await?,
         };
         let key = layout::written(&self.run.run_id, &self.model.name.to_string());
         Ok(match create(&self.site.lake, &key, &written).await? {
@@ -74,18 +79,44 @@ impl StepRun {
         })
     }
 
-    /// Executes the step, without the raw objects that are found broken on the way.
-    async fn execute(&self, at: StepSite<'_>, inputs: StoredInputs, inputs_digest: String) -> Result<Written> {
+    fn excluding(&self) -> ExcludingStep<'_> {
         let (lake, run_id) = (&self.site.lake, self.run.run_id.as_str());
-        let step = ExcludingStep { lake, run_id, table: &self.model.name, job: &self.plan.job };
-        let mut excluded = Exclusions::default();
-        if !inputs.raw.is_empty() {
-            excluded = Exclusions::load(step).await?;
+        ExcludingStep { lake, run_id, table: &self.model.name, job: &self.plan.job }
+    }
+
+    /// Finds out which rows are replaced of a table that is computed by key or by time.
+    async fn find_affected(
+        &self,
+        at: StepSite<'_>,
+        inputs: &mut StoredInputs,
+        excluded: &mut Exclusions,
+    ) -> Result<()> {
+        let Some(affected) = inputs.affected.take() else { return Ok(()) };
+        loop {
+            let mut found = affected.clone();
+            found.leave_out(excluded);
+            match at.find_affected(&self.site, &self.model, &mut found, &mut inputs.removes).await {
+                Ok(()) => {
+                    inputs.affected = Some(found);
+                    return Ok(());
+                }
+                Err(error) => excluded.add(self.excluding(), &inputs.raw, error).await?,
+            }
         }
+    }
+
+    /// Executes the step, without the raw objects that are found broken on the way.
+    async fn execute(
+        &self,
+        at: StepSite<'_>,
+        inputs: StoredInputs,
+        inputs_digest: String,
+        mut excluded: Exclusions,
+    ) -> Result<Written> {
         loop {
             match self.execute_without(at, inputs.clone(), inputs_digest.clone(), &excluded).await {
                 Ok(written) => return Ok(written),
-                Err(error) => excluded.add(step, &inputs.raw, error).await?,
+                Err(error) => excluded.add(self.excluding(), &inputs.raw, error).await?,
             }
         }
     }
@@ -101,6 +132,11 @@ impl StepRun {
         for objects in inputs.raw.values_mut() {
             *objects = excluded.split(std::mem::take(objects)).0;
         }
+        let (mut covered, mut note) = (Vec::new(), None);
+        if let Some(affected) = &mut inputs.affected {
+            affected.leave_out(excluded);
+            (covered, note) = (affected.covered(), affected.note.clone());
+        }
         let task = at.task(&self.model, inputs)?;
         let started = Instant::now();
         let table = self.model.name.clone();
@@ -112,6 +148,10 @@ impl StepRun {
         let StepOutput { files, quarantined, rules, progress, reports } =
             self.site.backend.execute(task, &progress).await?;
         let mut record = self.record();
+        if let Some(note) = note {
+            tracing::warn!(step = %self.model.name, "rows came too late for the lookback");
+            record.reason = format!("{}; {note}", record.reason);
+        }
         record.reads = account(&self.site, &self.run, &self.plan, objects, reports, excluded).await?;
         record.rejects = record.reads.iter().map(|read| read.tally.rejects).sum();
         record.rows_in = progress.rows_read;
@@ -128,6 +168,7 @@ impl StepRun {
             inputs_digest,
             files,
             removes,
+            covered,
             record,
             checks,
             adopted_from: None,

@@ -127,6 +127,9 @@ fn read_request(request: v1::SubmitRunRequest, principal: String) -> Result<RunR
             accept_losses: options.accept_losses,
             select: options.select,
             exclude: options.exclude,
+            start_us: options.start_us,
+            end_us: options.end_us,
+            verify_incremental: options.verify_incremental,
             ..RunOptions::default()
         },
         principal,

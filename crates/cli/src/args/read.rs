@@ -113,14 +113,25 @@ pub(crate) fn parse_as_of(text: &str) -> Result<AsOf, String> {
     if let Ok(number) = text.parse() {
         return Ok(AsOf::Release(number));
     }
+    let time = instant_us(text).map(AsOf::Time);
+    time.ok_or_else(|| "give a release's number, or a time such as 2018-11-13T12:30:00Z".to_owned())
+}
+
+/// Reads a time. A time without a zone is UTC; a date is its first moment.
+pub(super) fn parse_instant(text: &str) -> Result<i64, String> {
+    let time = instant_us(text.trim());
+    time.ok_or_else(|| "give a date or a time, such as 2018-11-13 or 2018-11-13T12:30:00Z".to_owned())
+}
+
+/// Microseconds since 1970-01-01T00:00:00Z.
+fn instant_us(text: &str) -> Option<i64> {
     let zoned = DateTime::parse_from_rfc3339(text).map(|time| time.timestamp_micros());
     let plain = || {
         let formats = ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M"];
         formats.iter().find_map(|format| NaiveDateTime::parse_from_str(text, format).ok())
     };
     let day = || Some(NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?.and_time(NaiveTime::MIN));
-    let time = zoned.ok().or_else(|| Some(plain().or_else(day)?.and_utc().timestamp_micros()));
-    time.map(AsOf::Time).ok_or_else(|| "give a release's number, or a time such as 2018-11-13T12:30:00Z".to_owned())
+    zoned.ok().or_else(|| Some(plain().or_else(day)?.and_utc().timestamp_micros()))
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::RowFormat;
+use super::{RowFormat, read::parse_instant};
 
 /// The values of a job's parameters.
 #[derive(Args, Clone, Debug, Default)]
@@ -50,6 +50,15 @@ pub(crate) struct RunArgs {
     /// Go on although a source has lost more than 5 % of its known objects at once
     #[arg(long)]
     pub(crate) accept_losses: bool,
+    /// Compute models of kind INCREMENTAL_BY_TIME_RANGE from this date or instant (UTC) on, whatever has changed
+    #[arg(long, value_name = "TIME", value_parser = parse_instant, conflicts_with = "full_refresh")]
+    pub(crate) start: Option<i64>,
+    /// The same, to before this date or instant (UTC)
+    #[arg(long, value_name = "TIME", value_parser = parse_instant, conflicts_with = "full_refresh")]
+    pub(crate) end: Option<i64>,
+    /// Compute incremental models in full too, and fail if their tables do not hold the same rows
+    #[arg(long)]
+    pub(crate) verify_incremental: bool,
 }
 
 /// Arguments of `submit`.

@@ -35,6 +35,9 @@ pub(super) fn run_options(arguments: &RunArgs) -> RunOptions {
         accept_losses: arguments.accept_losses,
         select: arguments.select.clone(),
         exclude: arguments.exclude.clone(),
+        start_us: arguments.start,
+        end_us: arguments.end,
+        verify_incremental: arguments.verify_incremental,
         ..RunOptions::default()
     }
 }

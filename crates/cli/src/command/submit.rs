@@ -47,6 +47,9 @@ pub(super) async fn submit(invocation: &Invocation, arguments: &SubmitArgs) -> O
             exclude: arguments.run.exclude.clone(),
             full_refresh: arguments.run.full_refresh,
             accept_losses: arguments.run.accept_losses,
+            start_us: arguments.run.start,
+            end_us: arguments.run.end,
+            verify_incremental: arguments.run.verify_incremental,
         }),
         idempotency_key: arguments.idempotency_key.clone().unwrap_or_default(),
     };

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use datafusion::prelude::SessionContext;
 
 use crate::{
-    ModelKind, ParamValue, compile_job,
+    ModelKind, ParamValue, Side, compile_job,
     testing::{compile, findings, folder, render},
 };
 
@@ -34,6 +34,55 @@ fn models_are_compiled_in_the_order_of_what_they_read() {
     assert_eq!(users.schema.field(0).name(), "userId");
     assert_eq!(job.analyses[0].description.as_deref(), Some("The top."));
     assert!(job.warnings.is_empty());
+}
+
+#[test]
+fn models_that_compute_by_key_know_which_inputs_tell_it() {
+    let job = compile(&folder(&[
+        RAW,
+        ("staging/events.sql", "MODEL (kind INCREMENTAL_BY_FILE);\nSELECT * FROM raw.events"),
+        (
+            "curated/users.sql",
+            "MODEL (kind INCREMENTAL_BY_UNIQUE_KEY (unique_key USERID));\n\
+             SELECT userId, count(*) AS n FROM staging.events GROUP BY userId",
+        ),
+        (
+            "curated/days.sql",
+            "MODEL (kind INCREMENTAL_BY_TIME_RANGE (time_column AT, start '2018-11-13T12:00:00Z'));\n\
+             SELECT to_timestamp(ts) AS at FROM staging.events",
+        ),
+    ]))
+    .unwrap();
+    let kind = |name: &str| &job.models.iter().find(|model| model.name.table() == name).unwrap().kind;
+    let ModelKind::IncrementalByUniqueKey { key, sides } = kind("users") else { panic!() };
+    assert_eq!(key, &["userId"]);
+    let side = Side { key: vec!["\"userId\"".to_owned()], filters: vec![] };
+    assert_eq!(sides, &[(crate::TableName::new("staging", "events").unwrap(), vec![side])].into());
+    let ModelKind::IncrementalByTimeRange { range, .. } = kind("days") else { panic!() };
+    assert_eq!((range.column.as_str(), range.start_us), ("at", Some(1_542_067_200_000_000)));
+}
+
+#[test]
+fn kinds_that_compute_by_key_need_what_can_be_one() {
+    insta::assert_snapshot!(findings(&[
+        RAW,
+        ("z/a.sql", "MODEL (kind INCREMENTAL_BY_PARTITION);\nSELECT userId FROM raw.events"),
+        (
+            "z/b.sql",
+            "MODEL (kind INCREMENTAL_BY_UNIQUE_KEY (unique_key (usrId, x)));\nSELECT userId, 1.5 AS x FROM raw.events"
+        ),
+        ("z/c.sql", "MODEL (kind INCREMENTAL_BY_TIME_RANGE (time_column ts));\nSELECT ts FROM raw.events"),
+        (
+            "z/d.sql",
+            "MODEL (kind INCREMENTAL_BY_TIME_RANGE (time_column d, interval_unit hour));\n\
+             SELECT CAST(userId AS DATE) AS d FROM raw.events",
+        ),
+        ("z/e.sql", "SELECT userId FROM raw.events\nWHERE to_timestamp(ts) < :end_ts"),
+        (
+            "z/f.sql",
+            "MODEL (kind INCREMENTAL_BY_UNIQUE_KEY (unique_key n));\nSELECT count(*) AS n\nFROM raw.events\nGROUP BY userId"
+        ),
+    ]));
 }
 
 #[test]

@@ -11,7 +11,7 @@ use super::{
     rules::{AuditUse, Expectation, parse_audits, parse_expect},
 };
 use crate::{
-    Diagnostic,
+    Diagnostic, IntervalUnit,
     sql_type::{Names, SqlType, parse_type},
     suggest::did_you_mean,
     text::FINDINGS_MAX,
@@ -40,13 +40,25 @@ const TARGET_FILE_SIZE_BYTES_MIN: u64 = 1 << 10;
 /// S3 takes no larger object in one multipart upload than 5 TiB; a file is written by one task.
 const TARGET_FILE_SIZE_BYTES_MAX: u64 = 64 << 30;
 
-/// A kind that is built.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// A kind with its settings.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum KindName {
     #[default]
     Full,
     View,
     IncrementalByFile,
+    IncrementalByUniqueKey(Vec<Ident>),
+    IncrementalByPartition,
+    IncrementalByTimeRange(TimeSettings),
+}
+
+/// The settings of a kind that computes by time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TimeSettings {
+    pub(crate) time_column: Ident,
+    pub(crate) start_us: Option<i64>,
+    pub(crate) unit: IntervalUnit,
+    pub(crate) lookback: Option<u32>,
 }
 
 /// The declared columns of a model.
@@ -160,7 +172,8 @@ impl Parser<'_, '_> {
                 "name" => Some("a model is named by the path of its file: leave the key out".to_owned()),
                 "cron" | "start" | "schedule" => Some("runs are started from outside: leave the key out".to_owned()),
                 "materialized" => Some("write kind".to_owned()),
-                "unique_key" | "primary_key" => Some("write grain".to_owned()),
+                "unique_key" => Some("write grain, or kind INCREMENTAL_BY_UNIQUE_KEY (unique_key ..)".to_owned()),
+                "primary_key" => Some("write grain".to_owned()),
                 _ => did_you_mean(&key.name, KEYS),
             }));
         };
@@ -176,7 +189,9 @@ impl Parser<'_, '_> {
 
     fn value(&mut self, name: &'static str, span: &Range<usize>) -> Result<(), Diagnostic> {
         match name {
-            "kind" => self.header.kind = parse_kind(self.cursor, &mut self.findings)?,
+            "kind" => {
+                self.header.kind = parse_kind(self.cursor, &mut self.findings)?.unwrap_or_default();
+            }
             "partitioned_by" => self.header.partitioned_by = self.distinct_columns()?,
             "clustered_by" => self.header.clustered_by = self.distinct_columns()?,
             "grain" => self.header.grain = self.distinct_columns()?,

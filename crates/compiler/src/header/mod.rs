@@ -10,7 +10,7 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 
 pub(crate) use self::{
     arguments::Arguments,
-    keys::{Contract, ContractColumn, Header, KindName},
+    keys::{Contract, ContractColumn, Header, KindName, TimeSettings},
     rules::{Audit, AuditUse, Expectation, built_in_audits},
 };
 use crate::{

@@ -2,7 +2,7 @@
 
 use super::{Audit, KindName, ModelFile, split_model};
 use crate::{
-    ParamValue, Violation,
+    IntervalUnit, ParamValue, Violation,
     testing::{folder, render},
     text::FileText,
 };
@@ -95,14 +95,31 @@ fn what_is_wrong_in_a_header_is_told_at_its_place() {
 }
 
 #[test]
-fn what_is_known_but_not_built_is_checked_and_refused() {
+fn what_is_wrong_in_a_kind_is_told_at_its_place() {
     insta::assert_snapshot!(report(&[
-        "MODEL (kind INCREMENTAL_BY_TIME_RANGE (time_column ts, start '2018-11-01', interval_unit day, lookback 2));",
-        "MODEL (kind INCREMENTAL_BY_TIME_RANGE (time_colum ts, interval_unit dy, lookback -1));",
-        "MODEL (kind INCREMENTAL_BY_UNIQUE_KEY (unique_key (a, b)));",
-        "MODEL (kind INCREMENTAL_BY_UNIQUE_KEY);",
-        "MODEL (kind INCREMENTAL_BY_PARTITION);",
+        "MODEL (kind INCREMENTAL_BY_TIME_RANGE (time_colum ts, interval_unit dy, lookback -1));\nSELECT 1",
+        "MODEL (kind INCREMENTAL_BY_TIME_RANGE (time_column ts, start '2018-11', lookback 1, lookback 2));\nSELECT 1",
+        "MODEL (kind INCREMENTAL_BY_UNIQUE_KEY (unique_key (a, A)));\nSELECT 1",
+        "MODEL (kind INCREMENTAL_BY_UNIQUE_KEY);\nSELECT 1",
+        "MODEL (kind INCREMENTAL_BY_PARTITION (a), unique_key a);\nSELECT 1",
     ]));
+}
+
+#[test]
+fn kinds_are_read_with_their_settings() {
+    let kind = |kind: &str| valid(&format!("MODEL (kind {kind}, owner x);\nSELECT 1 AS a")).header.kind;
+    let KindName::IncrementalByUniqueKey(key) = kind("incremental_by_unique_key (unique_key (a, \"B c\"))") else {
+        panic!()
+    };
+    assert_eq!(key.iter().map(|column| column.name.as_str()).collect::<Vec<_>>(), ["a", "B c"]);
+    assert_eq!(kind("INCREMENTAL_BY_PARTITION"), KindName::IncrementalByPartition);
+    let text =
+        "INCREMENTAL_BY_TIME_RANGE (time_column at, start '2018-11-13T12:30:00Z', interval_unit HOUR, lookback 2)";
+    let KindName::IncrementalByTimeRange(range) = kind(text) else { panic!() };
+    assert_eq!((range.time_column.name.as_str(), range.unit, range.lookback), ("at", IntervalUnit::Hour, Some(2)));
+    assert_eq!(range.start_us, Some(1_542_110_400_000_000));
+    let KindName::IncrementalByTimeRange(range) = kind("INCREMENTAL_BY_TIME_RANGE (time_column at)") else { panic!() };
+    assert_eq!((range.start_us, range.unit, range.lookback), (None, IntervalUnit::Day, None));
 }
 
 #[test]

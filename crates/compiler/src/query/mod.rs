@@ -5,6 +5,8 @@
 //!
 //! Invariant: nothing of the text is executed, and nothing of the data is read; all stages are bounded in depth.
 
+mod affected;
+mod blame;
 mod cast;
 mod condition;
 mod dialect;
@@ -17,7 +19,9 @@ mod place;
 mod plan;
 mod resolve;
 mod scope;
+mod sides;
 mod tables;
+mod terms;
 #[cfg(test)]
 mod tests;
 mod wording;
@@ -31,14 +35,17 @@ use datafusion::{
     sql::sqlparser::{ast, dialect::GenericDialect, parser::Parser},
 };
 
-pub(crate) use self::condition::{ParsedCondition, parse_condition};
+pub(crate) use self::{
+    condition::{ParsedCondition, parse_condition},
+    resolve::{is_range_param, range_param_misplaced},
+};
 use self::{
     place::Source,
     plan::Planner,
     resolve::{Known, Purpose, Resolved},
     tables::Mention,
 };
-use crate::{Diagnostic, Diagnostics, ParamType, Query, TableName};
+use crate::{Diagnostic, Diagnostics, ParamType, Query, Side, Sides, TableName, sql_type::quoted};
 
 /// Stack for one query, in bytes: what is read here may be nested as deep as [`parse`] allows, and the planner's own
 /// recursion in debug builds is greedy. It is reserved, not used.
@@ -113,6 +120,44 @@ impl ParsedQuery {
         with_stack(|| incremental::driving_input(&self.query, &self.source, functions))
     }
 
+    /// Gives the inputs whose rows tell which rows of the output they can change, by the key in `columns` of the output,
+    /// or why rows of one key cannot be computed apart. `kind` is what needs to know.
+    pub(crate) fn sides(
+        &self,
+        (kind, columns, is_time): (&str, &[String], bool),
+        tables: &BTreeMap<TableName, SchemaRef>,
+        functions: &dyn FunctionRegistry,
+        params: &BTreeMap<String, ParamType>,
+    ) -> Result<Sides, Diagnostic> {
+        let known = Known { tables, functions, params };
+        let failed = |mut failed: Diagnostics| {
+            let first = failed.0.drain(..).next();
+            first.unwrap_or_else(|| self.source.error("planner", self.source.range(), "the query does not plan"))
+        };
+        with_stack(|| {
+            let Tree { resolved, planned, .. } = self.resolve_tree(Purpose::Model, known).map_err(failed)?;
+            let planner = Planner::new(known);
+            let plan = planner.plan_as_written(&resolved.query);
+            let plan = plan.map_err(|error| planner.explain(&error, &resolved.query, &self.source))?;
+            let type_of = |column: &String| planned.schema().field_with_unqualified_name(column).ok();
+            let types = columns.iter().filter_map(|column| Some(type_of(column)?.data_type().clone())).collect();
+            let sides = affected::sides(&plan, affected::Wanted { columns, is_time }, types);
+            let sides = sides.and_then(|sides| written_out(&planner, sides));
+            sides.map_err(|refusal| {
+                let message = format!("{kind} is not possible with {}", refusal.what);
+                let help = "rows of one key must come from rows of that key alone: use kind FULL, or move this part to \
+                            a model of its own";
+                let place = blame::place(&refusal.blame, &self.query, &self.source);
+                self.source.error("not_incremental", place, message).with_help(help)
+            })
+        })
+    }
+
+    /// Where the parameter `name` is used first.
+    pub(crate) fn place_of_param(&self, name: &str) -> Range<usize> {
+        blame::place(&affected::Blame::Param(name.to_owned()), &self.query, &self.source)
+    }
+
     /// The same query, reading `table` where it names `name`, which is no table.
     pub(crate) fn reading(&self, name: &str, table: &TableName) -> Self {
         let mut query = self.query.clone();
@@ -159,6 +204,29 @@ impl ParsedQuery {
             self.source.error("too_deep", self.source.range(), message).with_help("name the inner parts in a WITH")
         })
     }
+}
+
+/// Holds the text of sides against the planner: what it does not read as it was meant is not used.
+fn written_out(planner: &Planner<'_>, sides: Sides) -> Result<Sides, affected::Refusal> {
+    let plans = |table: &TableName, side: &Side| {
+        let sql = side.rows_of(&format!("{}.{}", quoted(table.zone()), quoted(table.table())));
+        let parser = Parser::new(&GenericDialect).with_recursion_limit(parse::NESTING_MAX).try_with_sql(&sql);
+        parser.and_then(|mut parser| parser.parse_query()).is_ok_and(|query| planner.plan(&query).is_ok())
+    };
+    let mut checked = Sides::new();
+    for (table, sides) in sides {
+        for mut side in sides {
+            if !plans(&table, &side) {
+                side.filters.clear();
+            }
+            if !plans(&table, &side) {
+                let what = format!("a key that cannot be written for rows of `{table}` alone: {}", side.key.join(", "));
+                return Err(affected::Refusal::new(what, affected::Blame::Query));
+            }
+            checked.entry(table.clone()).or_default().push(side);
+        }
+    }
+    Ok(checked)
 }
 
 /// Compiles one ad-hoc query, which may call volatile functions and have columns without a name.

@@ -63,11 +63,16 @@ impl<'a> Planner<'a> {
         &self.divisions
     }
 
-    /// Gives the analyzed plan; its schema is that of the output.
-    pub(super) fn plan(&self, query: &Query) -> Result<LogicalPlan> {
+    /// Gives the plan before the types of operands are made to fit one another.
+    pub(super) fn plan_as_written(&self, query: &Query) -> Result<LogicalPlan> {
         let parser_options = ParserOptions::from(&self.context.options.sql_parser);
         let planner = SqlToRel::new_with_options(&self.context, parser_options);
-        let plan = planner.sql_statement_to_plan(Statement::Query(Box::new(query.clone())))?;
+        planner.sql_statement_to_plan(Statement::Query(Box::new(query.clone())))
+    }
+
+    /// Gives the analyzed plan; its schema is that of the output.
+    pub(super) fn plan(&self, query: &Query) -> Result<LogicalPlan> {
+        let plan = self.plan_as_written(query)?;
         Analyzer::new().execute_and_check(plan, &self.context.options, |_, _| {})
     }
 

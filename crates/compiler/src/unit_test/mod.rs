@@ -90,8 +90,12 @@ const KEYS: [&str; 5] = ["name", "model", "params", "inputs", "expect"];
 const EXPECT_KEYS: [&str; 3] = ["partial", "ordered", "rows"];
 const INPUT_KEYS: [&str; 2] = ["rows", "file"];
 /// Parameters of a run: a test says what they are, so that it gives the same tomorrow.
-const BUILT_IN_PARAMS: [(&str, ParamType); 2] =
-    [("run_id", ParamType::Varchar), ("execution_ts", ParamType::Timestamp)];
+const BUILT_IN_PARAMS: [(&str, ParamType); 4] = [
+    ("run_id", ParamType::Varchar),
+    ("execution_ts", ParamType::Timestamp),
+    ("start_ts", ParamType::Timestamp),
+    ("end_ts", ParamType::Timestamp),
+];
 
 /// Reads the tests of a file: one test, a list of them, or several documents.
 pub(crate) fn read_tests(file: FileText<'_>, scope: TestScope<'_>) -> (Vec<UnitTest>, Vec<Diagnostic>) {
@@ -241,10 +245,10 @@ impl Reader<'_> {
             if !params.contains_key(name) {
                 let message = format!("`{}` uses `:{name}`, and the test does not say what it is", model.name);
                 let help = match name.as_str() {
-                    "execution_ts" => "write params: { execution_ts: 2018-11-13T12:00:00Z }",
-                    _ => "write params: { run_id: r1 }",
+                    "run_id" => "write params: { run_id: r1 }".to_owned(),
+                    _ => format!("write params: {{ {name}: 2018-11-13T12:00:00Z }}"),
                 };
-                self.report("missing_key", node.span.clone(), message, Some(help.to_owned()));
+                self.report("missing_key", node.span.clone(), message, Some(help));
             }
         }
     }

@@ -70,6 +70,10 @@ pub struct ReleasedTable {
     /// Ledger segments, oldest first, by the number in their keys: together the units consumed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ledger: Vec<u64>,
+    /// The intervals that a table has which is computed by time: sorted half-open ranges in microseconds since
+    /// 1970-01-01T00:00:00Z, apart from one another.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub covered: Vec<(i64, i64)>,
     /// Names the checks that the table has passed, if its model has any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checks: Option<String>,

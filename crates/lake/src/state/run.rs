@@ -122,6 +122,16 @@ pub struct SpecOptions {
     /// Keys of raw objects to read again although they have not changed, by source.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub replay: BTreeMap<String, BTreeSet<String>>,
+    /// The time from which on models that are computed by time are computed again, in microseconds since
+    /// 1970-01-01T00:00:00Z.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_us: Option<i64>,
+    /// The time before which they are, in the same unit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end_us: Option<i64>,
+    /// Compute incremental models in full too, and compare.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub verify_incremental: bool,
 }
 
 /// `runs/<run_id>/frozen.json`: what every try and every driver of the run works from.
@@ -203,6 +213,9 @@ pub struct Written {
     /// Files of the base version that they take the place of, sorted by path; of a [`StepWork::Update`] only.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub removes: Vec<DataFile>,
+    /// The intervals that the table has with them, of a table that is computed by time: see [`ReleasedTable::covered`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub covered: Vec<(i64, i64)>,
     /// Counts and times.
     pub record: StepRecord,
     /// What was counted for the model's checks.
@@ -365,6 +378,9 @@ pub struct PublishedTable {
     /// Files of the base version that disappear, if it is a [`StepWork::Update`]; a replacement removes all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub removes: Vec<DataFile>,
+    /// The intervals that it has then: see [`ReleasedTable::covered`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub covered: Vec<(i64, i64)>,
     /// The definition, if it is a view.
     pub view: Option<ReleasedView>,
     /// What the table has consumed after this run. Inputs that the run itself publishes are left out, for their

@@ -42,6 +42,7 @@ fn outcome() -> Outcome {
         description: None,
         files: vec![file],
         removes: vec![],
+        covered: Vec::new(),
         view: None,
         inputs: BTreeMap::from([("staging.events".to_owned(), InputState::Table { version: 7 })]),
         own_inputs: vec![],

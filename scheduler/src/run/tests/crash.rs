@@ -6,8 +6,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     store::Fault,
-    world::{FakeBackend, World, expected, request},
+    world::{FakeBackend, World, expected, keyed_request, request},
 };
+use crate::RunRequest;
 
 /// Runs the job in a process on which the given operation goes wrong, then in a fresh one, and checks the lake after
 /// each. Gives the operation that went wrong; `None` if the run has fewer.
@@ -15,8 +16,8 @@ async fn run_through(
     world: &World,
     at: usize,
     fault: Fault,
-    before: &BTreeMap<String, u64>,
-    after: &BTreeMap<String, u64>,
+    (before, after): (&BTreeMap<String, u64>, &BTreeMap<String, u64>),
+    request: fn() -> RunRequest,
 ) -> Option<String> {
     let process = world.process(Some((at, fault)));
     let crashed = process.store.crashed();
@@ -62,10 +63,19 @@ async fn readers_see(world: &World) -> BTreeMap<String, u64> {
 }
 
 async fn run_through_all(world: &World, before: &BTreeMap<String, u64>, after: &BTreeMap<String, u64>) -> usize {
+    run_request_through_all(world, before, after, request).await
+}
+
+async fn run_request_through_all(
+    world: &World,
+    before: &BTreeMap<String, u64>,
+    after: &BTreeMap<String, u64>,
+    request: fn() -> RunRequest,
+) -> usize {
     let mut schedules = 0;
     for fault in [Fault::CrashBefore, Fault::CrashAfter, Fault::AnswerLost] {
         let mut at = 0;
-        while run_through(&world.fork(), at, fault, before, after).await.is_some() {
+        while run_through(&world.fork(), at, fault, (before, after), request).await.is_some() {
             at += 1;
             schedules += 1;
         }
@@ -105,6 +115,22 @@ async fn a_run_that_replaces_rows_comes_to_the_same_end_through_every_fault() {
     world.put_raw("events/4.json", 2).await;
     let schedules = run_through_all(&world, &expected(13, 5), &expected(22, 5)).await;
     println!("{schedules} schedules of an updating run in {:?}", started.elapsed());
+}
+
+#[tokio::test]
+async fn a_run_that_computes_by_key_comes_to_the_same_end_through_every_fault() {
+    let started = Instant::now();
+    let world = World::new().await;
+    let all = |events: u64| {
+        let mut rows = expected(events, 5);
+        rows.insert("curated.latest".to_owned(), events);
+        rows
+    };
+    world.process(None).scheduler.run(keyed_request(), CancellationToken::new(), &|_| {}).await.unwrap();
+    assert_eq!(world.rows().await, all(7));
+    world.put_raw("events/3.json", 6).await;
+    let schedules = run_request_through_all(&world, &all(7), &all(13), keyed_request).await;
+    println!("{schedules} schedules of a run that computes by key in {:?}", started.elapsed());
 }
 
 /// The job fails once; its steps but one were written, and wait to be adopted.

@@ -10,13 +10,13 @@ use std::{
 };
 
 use arrow::{
-    array::{ArrayRef, Int64Array, RecordBatch},
+    array::{ArrayRef, Int64Array, RecordBatch, StringArray},
     datatypes::{DataType, Field, Schema, SchemaRef},
 };
 use async_trait::async_trait;
 use bytes::Bytes;
 use lakewright_compiler::{
-    Checks, Demand, Diagnostics, Job, JobFolder, JsonMode, Model, ModelKind, OnDelete, Query, Source,
+    Checks, Demand, Diagnostics, Job, JobFolder, JsonMode, Model, ModelKind, OnDelete, Query, Side, Source,
     SourceCompression, SourceMultiLine, SourceOptions, TableCheck, TableName,
 };
 use lakewright_engine::{RawScan, Relation, StepProgress};
@@ -68,7 +68,10 @@ impl Backend for FakeBackend {
         if self.failing.lock().unwrap().contains(&task.table.to_string()) {
             return Err(lakewright_error::Error::new(lakewright_error::ErrorKind::Exhausted, "the disk is full"));
         }
-        let rows: u64 = task.inputs.iter().map(|input| rows_of(&input.relation)).sum();
+        // Of an update by key the fake gives all rows of the inputs: what has changed of them is no input of its own.
+        let is_whole = |name: &TableName| name.zone() != "_changes" || name.table().starts_with("all_");
+        let inputs = task.inputs.iter().filter(|input| is_whole(&input.name));
+        let rows: u64 = inputs.map(|input| rows_of(&input.relation)).sum();
         let values: &[Option<&str>] =
             if task.write.partition_columns.is_empty() { &[None] } else { &[Some("a/b"), Some("c")] };
         let mut files = Vec::new();
@@ -82,8 +85,13 @@ impl Backend for FakeBackend {
         Ok(StepOutput { files, progress: counts, ..StepOutput::default() })
     }
 
-    /// The count of violations, or as many rows of it.
-    async fn query(&self, _: QueryTask) -> Result<Vec<RecordBatch>> {
+    /// The count of violations, or as many rows of it; all files of a table of which some are asked for.
+    async fn query(&self, task: QueryTask) -> Result<Vec<RecordBatch>> {
+        let own = task.inputs.iter().find(|input| input.name.to_string() == "_changes.own");
+        if let Some(Relation::Table(scan)) = own.map(|input| &input.relation) {
+            let paths: ArrayRef = Arc::new(StringArray::from_iter_values(scan.files.iter().map(|file| &file.path)));
+            return Ok(vec![RecordBatch::try_from_iter([("file", paths)]).unwrap()]);
+        }
         let violations: ArrayRef = Arc::new(Int64Array::from(vec![*self.violations.lock().unwrap()]));
         Ok(vec![RecordBatch::try_from_iter([("violations", violations)]).unwrap()])
     }
@@ -286,11 +294,25 @@ pub(super) fn request() -> RunRequest {
     }
 }
 
+/// The same of a job that also computes rows by key.
+pub(super) fn keyed_request() -> RunRequest {
+    let mut request = request();
+    request.folder.files.insert("keyed.sql".to_owned(), String::new());
+    request
+}
+
 fn compile(folder: &JobFolder, _params: &BTreeMap<String, String>) -> Result<Job, Diagnostics> {
     if folder.files.contains_key("broken.sql") {
         return Err(Diagnostics(vec![]));
     }
-    Ok(job(folder.files.get("name").map_or("music", String::as_str)))
+    let mut job = job(folder.files.get("name").map_or("music", String::as_str));
+    if folder.files.contains_key("keyed.sql") {
+        let side = Side { key: vec!["id".to_owned()], filters: vec![] };
+        let sides = BTreeMap::from([(name("staging.events"), vec![side])]);
+        let kind = ModelKind::IncrementalByUniqueKey { key: vec!["id".to_owned()], sides };
+        job.models.push(model("curated.latest", kind, &["staging.events"], &[]));
+    }
+    Ok(job)
 }
 
 pub(crate) fn name(text: &str) -> TableName {

@@ -12,12 +12,12 @@ use datafusion::{
 };
 
 use super::{
-    Resolver, View,
+    Purpose, Resolver, View,
     function::{call, placeholder},
     names::Named,
 };
 use crate::{
-    ParamType,
+    Diagnostic, ParamType,
     query::{
         cast::{arrow_type, instant, plain_sql},
         divide,
@@ -305,8 +305,8 @@ impl Resolver<'_> {
             return None;
         };
         let folded = name.to_lowercase();
-        if matches!(folded.as_str(), "start_ts" | "end_ts") {
-            self.unsupported(span, &format!("`:{folded}`"));
+        if is_range_param(&folded) && self.purpose == Purpose::AdHoc {
+            self.report(range_param_misplaced(self.source.error("parameter", span, ""), &folded));
             return None;
         }
         let declared = self
@@ -317,7 +317,7 @@ impl Resolver<'_> {
         let (name, param_type) = match (declared, folded.as_str()) {
             (Some((name, param_type)), _) => (name.clone(), *param_type),
             (None, "run_id") => (folded, ParamType::Varchar),
-            (None, "execution_ts") => (folded, ParamType::Timestamp),
+            (None, "execution_ts" | "start_ts" | "end_ts") => (folded, ParamType::Timestamp),
             (None, _) => {
                 let known = self.known.params.keys().map(String::as_str).chain(["run_id", "execution_ts"]);
                 let help = closest(name, known).map(|name| format!("did you mean `:{name}`?"));
@@ -331,6 +331,17 @@ impl Resolver<'_> {
         self.params.insert(name.clone());
         Some(cast_to(placeholder(&name, value.span), &param_data_type(param_type), false, value.span))
     }
+}
+
+/// Whether a parameter is a bound of the time range that a run computes.
+pub(crate) fn is_range_param(name: &str) -> bool {
+    matches!(name, "start_ts" | "end_ts")
+}
+
+/// Says of a finding that the parameter is known, and not here.
+pub(crate) fn range_param_misplaced(mut finding: Diagnostic, name: &str) -> Diagnostic {
+    finding.message = format!("`:{name}` is known in models of kind INCREMENTAL_BY_TIME_RANGE only");
+    finding.with_help("declare a parameter of another name in job.toml")
 }
 
 fn param_data_type(param_type: ParamType) -> DataType {

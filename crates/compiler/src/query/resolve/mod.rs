@@ -16,6 +16,7 @@ mod wildcard;
 mod window;
 
 pub(super) use expr::cast_to;
+pub(crate) use expr::{is_range_param, range_param_misplaced};
 pub(super) use function::{call as function_call, is_clock};
 
 use std::{

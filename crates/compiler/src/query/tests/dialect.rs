@@ -39,9 +39,14 @@ fn the_moment_of_the_run_is_a_parameter() {
 }
 
 #[test]
-fn parameters_of_time_ranges_are_known_but_not_supported() {
-    let found = errors("SELECT page FROM staging.events WHERE ts > :start_ts");
-    assert_eq!((found[0].code, found[0].message.as_str()), ("unsupported", "`:start_ts` is not supported yet"));
+fn parameters_of_time_ranges_are_instants() {
+    let query = model("SELECT :start_ts AS t FROM staging.events WHERE at < :End_Ts");
+    assert_eq!(query.params, ["end_ts", "start_ts"]);
+    assert_eq!(column(&query, "t"), column(&model("SELECT at AS t FROM staging.events"), "t"));
+    let text = "SELECT :start_ts";
+    let found = parse_query("q.sql", text, 0..text.len()).unwrap();
+    let found = found.resolve_ad_hoc(&tables(), &functions(), &params()).unwrap_err().0;
+    assert_eq!((found[0].code, &text[found[0].span.clone()]), ("parameter", ":start_ts"));
 }
 
 #[test]

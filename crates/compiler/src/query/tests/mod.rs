@@ -7,6 +7,7 @@ mod fuzz;
 mod metadata;
 mod names;
 mod rows;
+mod sides;
 
 use std::{collections::BTreeMap, sync::Arc};
 
