@@ -263,9 +263,12 @@ fn host_text(ip: std::net::IpAddr) -> String {
     }
 }
 
-/// Whether no rows of a job are left.
+/// Whether no rows of a job are left: the folder of a job stays for a while after its last rows have gone.
 fn is_empty(work_dir: &Path) -> bool {
-    std::fs::read_dir(work_dir).map_or(true, |mut entries| entries.next().is_none())
+    let holds_nothing =
+        |entry: std::fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_dir()) && is_empty(&entry.path());
+    // What vanishes meanwhile holds nothing either.
+    std::fs::read_dir(work_dir).map_or(true, |mut entries| entries.all(|entry| entry.is_ok_and(holds_nothing)))
 }
 
 /// Ends when nobody answers at the scheduler's port any more.
@@ -315,4 +318,19 @@ fn unjoined(address: &str, error: impl Into<Box<dyn std::error::Error + Send + S
     Error::new(ErrorKind::Unavailable, "the fleet does not take this executor in")
         .with("location", address)
         .with_source(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_without_rows_keep_nobody_waiting() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(is_empty(dir.path()) && is_empty(&dir.path().join("gone")));
+        std::fs::create_dir_all(dir.path().join("job/1/0")).unwrap();
+        assert!(is_empty(dir.path()));
+        std::fs::write(dir.path().join("job/1/0/data.arrow"), "").unwrap();
+        assert!(!is_empty(dir.path()));
+    }
 }

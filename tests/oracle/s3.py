@@ -1,11 +1,12 @@
 """An S3 server for the whole-system tests, and what they do there beside the program under test.
 
 Usage: s3.py serve                            prints {"endpoint": ...}, then is the server until it is ended
-       s3.py account ENDPOINT                 waits for the server, and prints the key of a new user
+       s3.py account ENDPOINT [POLICY]        waits for the server, and prints the key of a new user of that policy
        s3.py bucket ENDPOINT BUCKET           makes a bucket
        s3.py upload ENDPOINT BUCKET FOLDER PREFIX
        s3.py download ENDPOINT BUCKET PREFIX FOLDER
        s3.py unfinished ENDPOINT BUCKET       prints how many uploads in parts are unfinished
+       s3.py attempt ENDPOINT CALLS           tries each of a JSON list of calls [METHOD, BUCKET, KEY], and prints its status
 The key is taken from AWS's own variables. The server checks signatures if AUTH is true, but not those of its root.
 """
 import json
@@ -17,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import botocore.session
+from botocore.exceptions import ClientError
 
 START_SECONDS_MAX = 60
 POLICY = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]}
@@ -37,7 +39,7 @@ def client(service, endpoint, **key):
         service, endpoint_url=endpoint, region_name="us-east-1", **key)
 
 
-def account(endpoint):
+def account(endpoint, policy=None):
     host, port = endpoint.removeprefix("http://").split(":")
     deadline = time.monotonic() + START_SECONDS_MAX
     while True:
@@ -50,7 +52,7 @@ def account(endpoint):
             time.sleep(0.02)
     iam = client("iam", endpoint, aws_access_key_id="test", aws_secret_access_key="test")
     iam.create_user(UserName="engineer")
-    iam.put_user_policy(UserName="engineer", PolicyName="lake", PolicyDocument=json.dumps(POLICY))
+    iam.put_user_policy(UserName="engineer", PolicyName="lake", PolicyDocument=policy or json.dumps(POLICY))
     key = iam.create_access_key(UserName="engineer")["AccessKey"]
     return {"key": key["AccessKeyId"], "secret": key["SecretAccessKey"]}
 
@@ -80,6 +82,24 @@ def download(endpoint, bucket, prefix, folder):
     return {"objects": objects}
 
 
+def attempt(endpoint, calls):
+    s3 = client("s3", endpoint)
+    methods = {
+        "get": lambda bucket, key: s3.get_object(Bucket=bucket, Key=key),
+        "put": lambda bucket, key: s3.put_object(Bucket=bucket, Key=key, Body=b"x"),
+        "delete": lambda bucket, key: s3.delete_object(Bucket=bucket, Key=key),
+        "list": lambda bucket, key: s3.list_objects_v2(Bucket=bucket, Prefix=key),
+    }
+
+    def status(method, bucket, key):
+        try:
+            return methods[method](bucket, key)["ResponseMetadata"]["HTTPStatusCode"]
+        except ClientError as error:
+            return error.response["ResponseMetadata"]["HTTPStatusCode"]
+
+    return {"statuses": [status(*call) for call in json.loads(calls)]}
+
+
 def main(command, *arguments):
     if command == "serve":
         serve()
@@ -94,6 +114,8 @@ def main(command, *arguments):
     elif command == "unfinished":
         uploads = client("s3", arguments[0]).list_multipart_uploads(Bucket=arguments[1])
         answer = {"uploads": len(uploads.get("Uploads", []))}
+    elif command == "attempt":
+        answer = attempt(*arguments)
     else:
         sys.exit(f"unknown command {command}")
     print(json.dumps(answer))

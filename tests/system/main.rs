@@ -13,6 +13,8 @@ mod changed_objects;
 #[cfg(test)]
 mod checks;
 #[cfg(test)]
+mod clusters;
+#[cfg(test)]
 mod crash;
 #[cfg(test)]
 mod engines;

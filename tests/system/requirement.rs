@@ -23,6 +23,12 @@ pub(crate) fn number(name: &str) -> Option<f64> {
     variable(name).map(|text| text.parse().unwrap_or_else(|error| panic!("{name} is {text}: {error}")))
 }
 
+/// Where Terraform's providers are: `LAKEWRIGHT_TERRAFORM_PLUGINS`, else where machines for tests have them.
+pub(crate) fn terraform_plugins() -> Option<PathBuf> {
+    let set = variable("LAKEWRIGHT_TERRAFORM_PLUGINS").map(PathBuf::from);
+    set.or_else(|| Some(PathBuf::from("/opt/tf-plugins"))).filter(|folder| folder.exists())
+}
+
 /// Says that `test` is skipped: for a right that the machine does not grant, and that nothing can install.
 pub(crate) fn skip(test: &str, what: &str) {
     // Past the test harness, which would keep the line of a test that passes.

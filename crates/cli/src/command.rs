@@ -6,6 +6,7 @@
 
 mod certs;
 mod check;
+mod cluster;
 mod demo;
 mod diff;
 mod doctor;
@@ -88,6 +89,7 @@ async fn execute_quietly(invocation: &Invocation, command: Command, now: DateTim
         Command::Reference(arguments) => reference::page(invocation, &arguments),
         Command::Cancel(arguments) => runs::cancel(invocation, &arguments).await,
         Command::Executors => service::executors(invocation).await,
+        Command::Cluster(arguments) => Box::pin(cluster::cluster(invocation, &arguments, now)).await,
         Command::Certs(arguments) => certs::certs(invocation, &arguments, now),
         Command::Token(arguments) => service::token(invocation, &arguments, now),
         Command::Rewind(arguments) => maintain::rewind(invocation, &arguments).await,

@@ -6,6 +6,7 @@
 //! their control characters.
 
 pub(crate) mod checks;
+pub(crate) mod cluster;
 pub(crate) mod failure;
 pub(crate) mod grid;
 pub(crate) mod json;

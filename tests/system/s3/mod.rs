@@ -6,7 +6,7 @@
 mod faults;
 mod proxy;
 mod refusals;
-mod server;
+pub(crate) mod server;
 mod small;
 
 use crate::project::{MUSIC_TABLES, Project, steps};

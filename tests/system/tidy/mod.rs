@@ -56,6 +56,15 @@ fn files() -> Vec<SourceFile> {
     files
 }
 
+/// The paths of all shell scripts.
+pub(super) fn shell_scripts() -> Vec<String> {
+    let is_script = |file: &SourceFile| {
+        let first = file.text.lines().next().unwrap_or_default();
+        first.starts_with("#!") && (first.ends_with("/sh") || first.ends_with("bash"))
+    };
+    files().into_iter().filter(is_script).map(|file| file.path).collect()
+}
+
 fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }

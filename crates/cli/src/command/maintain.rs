@@ -122,12 +122,12 @@ fn refuse_made(invocation: &Invocation, place: &Place, job: &str, table: &str) -
 }
 
 /// Asks the user; without a terminal `--yes` is the answer.
-fn agree(question: &str, yes: bool, output: &Output) -> Result<()> {
+pub(super) fn agree(question: &str, yes: bool, output: &Output) -> Result<()> {
     if yes {
         return Ok(());
     }
     if output.json || !io::stdin().is_terminal() || !output.stderr_is_terminal {
-        return Err(Error::new(ErrorKind::Invalid, "this changes published tables, and nobody was asked")
+        return Err(Error::new(ErrorKind::Invalid, "this needs an agreement, and nobody was asked")
             .with_hint("give --yes to agree"));
     }
     output.complain(&format!("{question} [y/N]"));

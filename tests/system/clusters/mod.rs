@@ -1,0 +1,7 @@
+//! EMR: nodes that bootstrap themselves, clusters that are made and taken down, the policies of their roles.
+
+mod cloud;
+mod create;
+mod nodes;
+mod policy;
+mod terraform;
