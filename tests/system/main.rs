@@ -15,6 +15,8 @@ mod checks;
 #[cfg(test)]
 mod crash;
 #[cfg(test)]
+mod docker;
+#[cfg(test)]
 mod engines;
 #[cfg(test)]
 mod fleet;
