@@ -6,6 +6,7 @@
 //! Invariant: what one membership has begun ends with it. The next one has another id, other ports and another directory.
 
 use std::{
+    net::IpAddr,
     path::Path,
     sync::{Arc, atomic::Ordering},
     time::Duration,
@@ -19,7 +20,7 @@ use ballista_core::{
     serde::{
         BallistaCodec, BallistaLogicalExtensionCodec,
         protobuf::{
-            ExecutorStatus, ExecutorStoppedParams, HeartBeatParams, executor_status::Status,
+            ExecutorStatus as ExecutorStatusMessage, ExecutorStoppedParams, HeartBeatParams, executor_status::Status,
             scheduler_grpc_client::SchedulerGrpcClient,
         },
     },
@@ -37,7 +38,7 @@ use ballista_executor::{
 use datafusion_proto::protobuf::{LogicalPlanNode, PhysicalPlanNode};
 use lakewright_engine::{
     Engine,
-    fleet::{FLEET_MESSAGE_BYTES_MAX, FleetCodec},
+    fleet::{FLEET_MESSAGE_BYTES_MAX, FleetCodec, encode_beats},
 };
 use lakewright_error::{Error, ErrorKind, Result};
 use tokio::{
@@ -50,10 +51,17 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::{Channel, server::TcpIncoming};
 use uuid::Uuid;
 
-use crate::{ExecutorSettings, scratch::Scratch, tasks::Tasks};
+use crate::{
+    ExecutorSettings,
+    scratch::{ExecutorStatus, Scratch},
+    tasks::{RunningTasks, Tasks},
+};
 
 /// Seconds between two heartbeats.
 const HEARTBEAT_S: u64 = 10;
+
+/// Time between two words of what running tasks have done, and of how this process is.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(2);
 
 /// How long connecting may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -93,6 +101,7 @@ type Scheduler = SchedulerGrpcClient<Channel>;
 
 /// The ports of one membership.
 struct Ports {
+    bind: IpAddr,
     data: TcpListener,
     data_port: u16,
     tasks_port: u16,
@@ -110,7 +119,8 @@ impl Host<'_> {
         let work_dir = self.scratch.work_dir(&id)?;
         let ports = self.ports().await?;
         let config = Arc::new(self.config(&id, &work_dir, &ports));
-        let executor = Arc::new(self.executor(&config, &work_dir));
+        let running = RunningTasks::default();
+        let executor = Arc::new(self.executor(&config, &work_dir, running.clone()));
         let codec = BallistaCodec::<LogicalPlanNode, PhysicalPlanNode>::new(
             Arc::new(BallistaLogicalExtensionCodec::default()),
             Arc::new(FleetCodec::default()),
@@ -143,6 +153,7 @@ impl Host<'_> {
             _ = &mut services => Left::Lost,
             _ = data.join_next() => Left::Lost,
             () = gone(address) => Left::Lost,
+            () = self.tell(&scheduler, &executor, &running, address) => Left::Lost,
         };
         if left == Left::Stopped {
             self.drain(&mut scheduler, &executor, &work_dir).await;
@@ -154,6 +165,32 @@ impl Host<'_> {
             tracing::debug!(%error, "rows of a membership left behind");
         }
         Ok(left)
+    }
+
+    /// Tells the scheduler what running tasks have done, and whoever asks on this machine how this process is, for ever.
+    async fn tell(&self, scheduler: &Scheduler, executor: &Executor, running: &RunningTasks, address: &str) {
+        let mut ticks = interval(PROGRESS_INTERVAL);
+        loop {
+            ticks.tick().await;
+            let beats = running.beats();
+            self.scratch.tell(&ExecutorStatus {
+                executor_id: Some(executor.metadata.id.clone()),
+                fleet: Some(address.to_owned()),
+                slots: self.settings.slots,
+                tasks: beats.len(),
+            });
+            if beats.is_empty() {
+                continue;
+            }
+            let progress = HeartBeatParams {
+                executor_id: executor.metadata.id.clone(),
+                metrics: Vec::new(),
+                status: Some(ExecutorStatusMessage { status: Some(Status::Active(encode_beats(&beats))) }),
+                metadata: Some(executor.metadata.clone()),
+            };
+            // One that does not arrive is made up for by the next.
+            let _ = timeout(CONNECT_TIMEOUT, scheduler.clone().heart_beat_from_executor(progress)).await;
+        }
     }
 
     async fn connect(&self, address: &str) -> Result<Scheduler> {
@@ -172,7 +209,7 @@ impl Host<'_> {
     }
 
     async fn ports(&self) -> Result<Ports> {
-        let bind = self.settings.bind;
+        let bind = self.settings.address().await?;
         let unbound = |error: std::io::Error| {
             Error::new(ErrorKind::Unavailable, "cannot listen there").with("location", bind).with_source(error)
         };
@@ -185,14 +222,14 @@ impl Host<'_> {
         let wanted = self.settings.port.map_or(0, |port| port.saturating_add(1));
         let data = TcpListener::bind((bind, wanted)).await.map_err(unbound)?;
         let data_port = data.local_addr().map_err(unbound)?.port();
-        Ok(Ports { data, data_port, tasks_port })
+        Ok(Ports { bind, data, data_port, tasks_port })
     }
 
     fn config(&self, id: &str, work_dir: &Path, ports: &Ports) -> ExecutorProcessConfig {
-        let host = self.settings.host.clone().unwrap_or_else(|| host_text(self.settings.bind));
+        let host = self.settings.host.clone().unwrap_or_else(|| host_text(ports.bind));
         ExecutorProcessConfig {
             executor_id: id.to_owned(),
-            bind_host: host_text(self.settings.bind),
+            bind_host: host_text(ports.bind),
             external_host: Some(host),
             port: ports.data_port,
             grpc_port: ports.tasks_port,
@@ -206,7 +243,7 @@ impl Host<'_> {
         }
     }
 
-    fn executor(&self, config: &Arc<ExecutorProcessConfig>, work_dir: &Path) -> Executor {
+    fn executor(&self, config: &Arc<ExecutorProcessConfig>, work_dir: &Path, running: RunningTasks) -> Executor {
         let slots = self.settings.slots;
         let metadata = structure_executor_metadata(config, u32::try_from(slots).unwrap_or(u32::MAX));
         let (runtime, engine) = (self.engine.runtime(), self.engine.clone());
@@ -219,7 +256,7 @@ impl Host<'_> {
             Arc::new(BallistaFunctionRegistry::from(self.engine.template())),
             Arc::new(LoggingMetricsCollector::default()),
             slots,
-            Arc::new(Tasks::new(slots, Arc::clone(self.scratch), work_dir.to_owned())),
+            Arc::new(Tasks::new(slots, Arc::clone(self.scratch), work_dir.to_owned(), running)),
         )
     }
 
@@ -232,7 +269,7 @@ impl Host<'_> {
             let farewell = HeartBeatParams {
                 executor_id: executor.metadata.id.clone(),
                 metrics: Vec::new(),
-                status: Some(ExecutorStatus { status: Some(Status::Terminating(String::new())) }),
+                status: Some(ExecutorStatusMessage { status: Some(Status::Terminating(String::new())) }),
                 metadata: Some(executor.metadata.clone()),
             };
             let told = timeout(CONNECT_TIMEOUT, scheduler.heart_beat_from_executor(farewell)).await;
@@ -256,10 +293,10 @@ impl Host<'_> {
     }
 }
 
-fn host_text(ip: std::net::IpAddr) -> String {
+fn host_text(ip: IpAddr) -> String {
     match ip {
-        std::net::IpAddr::V4(ip) => ip.to_string(),
-        std::net::IpAddr::V6(ip) => format!("[{ip}]"),
+        IpAddr::V4(ip) => ip.to_string(),
+        IpAddr::V6(ip) => format!("[{ip}]"),
     }
 }
 

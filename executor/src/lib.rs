@@ -16,9 +16,10 @@ use std::{net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 use lakewright_engine::{Engine, EngineSettings, fleet::LocalFiles};
 use lakewright_error::{Error, ErrorKind, Result};
 use lakewright_lake::Prefix;
-use tokio::time::sleep;
+use tokio::{net::lookup_host, time::sleep};
 use tokio_util::sync::CancellationToken;
 
+pub use self::scratch::{ExecutorStatus, executor_status};
 use self::{
     host::{Host, Left},
     scratch::Scratch,
@@ -37,8 +38,9 @@ pub struct ExecutorSettings {
     pub lake: Option<Prefix>,
     /// `host:port` at which the fleet takes executors in; looked up in the lake if none.
     pub fleet: Option<String>,
-    /// The address of this machine at which it serves the fleet, and nobody else.
-    pub bind: IpAddr,
+    /// The address of this machine at which it serves the fleet, and nobody else; or a name of it, looked up anew when a
+    /// fleet is joined.
+    pub bind: String,
     /// The port for tasks, and one above it that for data; any free ones if none.
     pub port: Option<u16>,
     /// The name or address by which others reach it; `bind` if none.
@@ -57,6 +59,37 @@ pub struct ExecutorSettings {
     pub local: LocalFiles,
 }
 
+impl ExecutorSettings {
+    /// The address that [`Self::bind`] is at this moment.
+    ///
+    /// # Errors
+    /// - [`ErrorKind::Invalid`]: it has none, or it is open to everybody.
+    pub async fn address(&self) -> Result<IpAddr> {
+        let unknown = || {
+            Error::new(
+                ErrorKind::Invalid,
+                "an executor listens at an address of its machine, or at a name that has one",
+            )
+            .with("location", &self.bind)
+            .with_hint("write --listen 10.0.0.6, or --listen 10.0.0.6:50051")
+        };
+        let name = self.bind.trim_start_matches('[').trim_end_matches(']');
+        let mut found = lookup_host((name, 0)).await.map_err(|error| unknown().with_source(error))?;
+        let ip = found.next().ok_or_else(unknown)?.ip();
+        if ip.is_unspecified() {
+            return Err(Error::new(
+                ErrorKind::Invalid,
+                "an executor serves at one address, not at all of the machine's",
+            )
+            .with("location", ip)
+            .with_hint(
+                "name the address of a private interface, such as 10.0.0.6; whoever reaches it needs no token",
+            ));
+        }
+        Ok(ip)
+    }
+}
+
 /// Runs until `stop` fires: then it takes no more tasks, ends those that it has, and serves their rows for as long as
 /// somebody needs them, up to the time that it was given.
 ///
@@ -64,7 +97,7 @@ pub struct ExecutorSettings {
 /// - [`ErrorKind::Invalid`]: neither a lake nor a fleet is named, or the address is open to everybody.
 /// - [`ErrorKind::Exhausted`], [`ErrorKind::Denied`]: the scratch directory cannot be made.
 pub async fn run_executor(settings: ExecutorSettings, stop: CancellationToken) -> Result<()> {
-    check(&settings)?;
+    check(&settings).await?;
     let scratch = Arc::new(Scratch::open(&settings.scratch, settings.scratch_limit_bytes)?);
     let engine = Engine::for_executor(
         EngineSettings {
@@ -78,6 +111,7 @@ pub async fn run_executor(settings: ExecutorSettings, stop: CancellationToken) -
     let host = Host { settings: &settings, engine, scratch: &scratch };
     let mut pause = LOOK_PAUSE;
     while !stop.is_cancelled() {
+        scratch.tell(&ExecutorStatus { slots: settings.slots, ..ExecutorStatus::default() });
         for address in leader::find(&settings).await {
             match host.serve(&address, &stop).await {
                 Ok(Left::Stopped) => return Ok(()),
@@ -100,18 +134,12 @@ pub async fn run_executor(settings: ExecutorSettings, stop: CancellationToken) -
     Ok(())
 }
 
-fn check(settings: &ExecutorSettings) -> Result<()> {
+async fn check(settings: &ExecutorSettings) -> Result<()> {
     if settings.lake.is_none() && settings.fleet.is_none() {
         return Err(Error::new(ErrorKind::Invalid, "nothing says which fleet to join")
             .with_hint("give --lake LOCATION, or --fleet HOST:PORT"));
     }
-    if settings.bind.is_unspecified() {
-        return Err(Error::new(ErrorKind::Invalid, "an executor serves at one address, not at all of the machine's")
-            .with("location", settings.bind)
-            .with_hint(
-                "name the address of a private interface, such as 10.0.0.6; whoever reaches it needs no token",
-            ));
-    }
+    settings.address().await?;
     Ok(())
 }
 

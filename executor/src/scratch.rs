@@ -13,6 +13,7 @@ use std::{
 
 use lakewright_error::{Error, ErrorKind, Result};
 use lakewright_lake::disk_error;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 /// What the directories of processes begin with.
@@ -23,6 +24,51 @@ const LOCK: &str = "lock";
 
 /// How long a measured size is believed.
 const MEASURE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How a living executor is, for whoever asks on its machine.
+const STATUS: &str = "status.json";
+
+/// How an executor is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExecutorStatus {
+    /// Its id in the fleet that it has joined.
+    pub executor_id: Option<String>,
+    /// The address of that fleet; none while it looks for one.
+    pub fleet: Option<String>,
+    /// Tasks at once.
+    pub slots: usize,
+    /// Tasks that it runs.
+    pub tasks: usize,
+}
+
+/// How the executors are that spill to `parent`, each with the time since it last said so. Those that have died are left
+/// out.
+///
+/// # Errors
+/// - [`ErrorKind::NotFound`]: no executor lives there.
+/// - [`ErrorKind::Denied`]: the directory cannot be read.
+pub fn executor_status(parent: &Path) -> Result<Vec<(ExecutorStatus, Duration)>> {
+    let unusable =
+        |error: io::Error| disk_error(error, "cannot read the scratch directory", &parent.display().to_string());
+    let mut found = Vec::new();
+    for entry in fs::read_dir(parent).map_err(unusable)?.flatten() {
+        let dir = entry.path();
+        let is_alive = File::open(dir.join(LOCK)).is_ok_and(|lock| lock.try_lock().is_err());
+        if !entry.file_name().to_string_lossy().starts_with(OWN) || !is_alive {
+            continue;
+        }
+        let status = dir.join(STATUS);
+        let age = fs::metadata(&status).and_then(|meta| meta.modified()).ok().and_then(|time| time.elapsed().ok());
+        let read = fs::read(&status).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        found.push((read.unwrap_or_default(), age.unwrap_or(Duration::MAX)));
+    }
+    if found.is_empty() {
+        return Err(Error::new(ErrorKind::NotFound, "no executor runs here")
+            .with("directory", parent.display())
+            .with_hint("is its spill_dir another one?"));
+    }
+    Ok(found)
+}
 
 /// The directory of this process; removed when dropped.
 #[derive(Debug)]
@@ -49,6 +95,16 @@ impl Scratch {
         let lock = File::create(root.join(LOCK)).map_err(unusable)?;
         lock.lock().map_err(unusable)?;
         Ok(Self { root, limit_bytes, measured: Mutex::new(None), _lock: lock })
+    }
+
+    /// Says how this executor is.
+    pub(crate) fn tell(&self, status: &ExecutorStatus) {
+        let (fresh, path) = (self.root.join("status.new"), self.root.join(STATUS));
+        let text = serde_json::to_vec(status).unwrap_or_default();
+        // On a full disk nobody can be told; that it is full is told by the tasks that fail.
+        if let Err(error) = fs::write(&fresh, text).and_then(|()| fs::rename(&fresh, &path)) {
+            tracing::debug!(%error, "status not written");
+        }
     }
 
     /// Where queries spill.
@@ -145,6 +201,21 @@ mod tests {
         drop(second);
         let left = fs::read_dir(parent.path()).unwrap().count();
         assert_eq!(left, 2, "the living one's and somebody's");
+    }
+
+    #[test]
+    fn whoever_asks_is_told_of_living_executors_only() {
+        let parent = tempfile::tempdir().unwrap();
+        assert_eq!(executor_status(parent.path()).unwrap_err().kind(), ErrorKind::NotFound);
+        let scratch = Scratch::open(parent.path(), 10).unwrap();
+        let joined = ExecutorStatus { fleet: Some("10.0.0.5:1".to_owned()), slots: 3, ..ExecutorStatus::default() };
+        scratch.tell(&joined);
+        let found = executor_status(parent.path()).unwrap();
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].0, joined);
+        assert!(found[0].1 < Duration::from_secs(60));
+        drop(scratch);
+        assert_eq!(executor_status(parent.path()).unwrap_err().kind(), ErrorKind::NotFound);
     }
 
     #[test]

@@ -5,7 +5,12 @@
 //!
 //! Invariant: a task has succeeded only if what its scans saw is stored.
 
-use std::{fmt, path::PathBuf, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use async_trait::async_trait;
 use ballista_core::{
@@ -21,10 +26,62 @@ use datafusion::{
 };
 use lakewright_engine::{
     ScanReports,
-    fleet::{PreparedTask, carry, carry_error, prepare_task, store_reports, task_context, task_metrics},
+    fleet::{PreparedTask, TaskBeat, carry, carry_error, prepare_task, store_reports, task_context, task_metrics},
 };
 
 use crate::scratch::Scratch;
+
+/// The tasks that run at this moment, by the order in which they began.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RunningTasks(Arc<Mutex<Numbered>>);
+
+#[derive(Debug, Default)]
+struct Numbered {
+    last: u64,
+    tasks: BTreeMap<u64, RunningTask>,
+}
+
+#[derive(Clone, Debug)]
+struct RunningTask {
+    job: String,
+    stage: usize,
+    task: usize,
+    plan: Arc<dyn ExecutionPlan>,
+}
+
+impl RunningTasks {
+    /// What they have done so far.
+    pub(crate) fn beats(&self) -> Vec<TaskBeat> {
+        let tasks: Vec<RunningTask> = self.numbered().tasks.values().cloned().collect();
+        tasks.iter().map(|task| TaskBeat::of(&task.job, task.stage, task.task, task.plan.as_ref())).collect()
+    }
+
+    fn enter(&self, task: RunningTask) -> Entered {
+        let mut numbered = self.numbered();
+        numbered.last += 1;
+        let number = numbered.last;
+        numbered.tasks.insert(number, task);
+        drop(numbered);
+        Entered { running: self.clone(), number }
+    }
+
+    fn numbered(&self) -> std::sync::MutexGuard<'_, Numbered> {
+        // The map is whole between any two calls on it.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A task that runs until this is dropped.
+struct Entered {
+    running: RunningTasks,
+    number: u64,
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        self.running.numbered().tasks.remove(&self.number);
+    }
+}
 
 /// Runs tasks.
 pub(crate) struct Tasks {
@@ -32,12 +89,13 @@ pub(crate) struct Tasks {
     slots: usize,
     scratch: Arc<Scratch>,
     work_dir: PathBuf,
+    running: RunningTasks,
 }
 
 impl Tasks {
     /// Runs tasks in `slots` at once, whose rows lie in `work_dir`.
-    pub(crate) fn new(slots: usize, scratch: Arc<Scratch>, work_dir: PathBuf) -> Self {
-        Self { ballista: DefaultExecutionEngine::new(), slots, scratch, work_dir }
+    pub(crate) fn new(slots: usize, scratch: Arc<Scratch>, work_dir: PathBuf, running: RunningTasks) -> Self {
+        Self { ballista: DefaultExecutionEngine::new(), slots, scratch, work_dir, running }
     }
 }
 
@@ -54,7 +112,7 @@ impl ExecutionEngine for Tasks {
     ) -> PlanResult<Arc<dyn QueryStageExecutor>> {
         self.scratch.check(&self.work_dir).map_err(carry)?;
         let PreparedTask { plan, reports } = prepare_task(plan).map_err(carry_error)?;
-        let measured = Arc::clone(&plan);
+        let measured = RunningTask { job: job_id.to_string(), stage: stage_id, task: task_id, plan: Arc::clone(&plan) };
         let stage = self.ballista.create_query_stage_exec(
             job_id,
             stage_id,
@@ -65,16 +123,17 @@ impl ExecutionEngine for Tasks {
             config,
         );
         let stage = stage.map_err(carry_error)?;
-        Ok(Arc::new(Stage { stage, plan: measured, reports, slots: self.slots }))
+        Ok(Arc::new(Stage { stage, task: measured, reports, slots: self.slots, running: self.running.clone() }))
     }
 }
 
 /// One task.
 struct Stage {
     stage: Arc<dyn QueryStageExecutor>,
-    plan: Arc<dyn ExecutionPlan>,
+    task: RunningTask,
     reports: Vec<ScanReports>,
     slots: usize,
+    running: RunningTasks,
 }
 
 #[async_trait]
@@ -84,6 +143,7 @@ impl QueryStageExecutor for Stage {
         task_id: usize,
         context: Arc<TaskContext>,
     ) -> PlanResult<Vec<ShuffleWritePartition>> {
+        let _entered = self.running.enter(self.task.clone());
         let rows = self.stage.execute_query_stage(task_id, task_context(&context, self.slots)).await;
         let rows = rows.map_err(carry_error)?;
         store_reports(&self.reports).await.map_err(carry)?;
@@ -91,7 +151,7 @@ impl QueryStageExecutor for Stage {
     }
 
     fn collect_plan_metrics(&self) -> Vec<MetricsSet> {
-        vec![task_metrics(self.plan.as_ref())]
+        vec![task_metrics(self.task.plan.as_ref())]
     }
 
     fn collect_runtime_stats_reports(&self) -> Vec<RuntimeStatsReport> {

@@ -12,7 +12,10 @@ use lakewright_engine::{
     plan_table_write, register_relation,
 };
 use lakewright_error::Result;
-use lakewright_lake::{DataFile, state::RangeReport};
+use lakewright_lake::{
+    DataFile,
+    state::{RangeReport, TaskTimes},
+};
 use serde::{Deserialize, Serialize};
 
 /// Executes steps.
@@ -111,6 +114,10 @@ pub struct StepOutput {
     pub rules: Vec<RuleReport>,
     /// Final counts.
     pub progress: StepProgress,
+    /// Times that it was executed; 0 counts as once.
+    pub executions: u32,
+    /// The times of its tasks, on a fleet.
+    pub tasks: Option<TaskTimes>,
     /// What scans of sources saw, by source. A range may be there twice, or not at all.
     pub reports: BTreeMap<TableName, Vec<RangeReport>>,
 }
@@ -192,7 +199,7 @@ impl Backend for EmbeddedBackend {
         let progress = last.into_inner().unwrap_or_default();
         let reports = reports.into_iter().map(|(name, collected)| (name, collected.take())).collect();
         let WriteOutput { files, quarantined, rules } = written;
-        Ok(StepOutput { files, quarantined, rules, progress, reports })
+        Ok(StepOutput { files, quarantined, rules, progress, reports, ..StepOutput::default() })
     }
 
     async fn query(&self, task: QueryTask) -> Result<Vec<RecordBatch>> {

@@ -79,6 +79,13 @@ pub enum RunEvent {
         /// The earlier run.
         run_id: String,
     },
+    /// The run waits in the scheduler's queue.
+    Queued {
+        /// Its place, from 1.
+        place: u32,
+        /// Runs that are driven at this moment.
+        running: u32,
+    },
     /// Inputs are frozen and every step is decided, in the order of the job's models.
     Planned {
         /// The steps.
@@ -126,6 +133,8 @@ pub struct StepSummary {
     pub bytes_spilled: u64,
     /// Wall time.
     pub duration: Duration,
+    /// Where its time went; `None` if nobody has counted.
+    pub times: Option<state::StepTimes>,
     /// What the checks of the table came to, once they were asked.
     pub checks: Vec<state::CheckRecord>,
     /// The version that the run made, once published.
@@ -147,6 +156,8 @@ pub struct RunSummary {
     pub reads: Vec<state::SourceRead>,
     /// Wall time of this driver.
     pub duration: Duration,
+    /// From acceptance to when somebody began to drive it.
+    pub waited: Duration,
 }
 
 /// Reads a step's record from a state object.
@@ -164,6 +175,7 @@ pub(crate) fn step_summary(record: &state::StepRecord) -> Result<StepSummary> {
         bytes: record.bytes,
         bytes_spilled: record.bytes_spilled,
         duration: Duration::from_micros(record.duration_us),
+        times: record.times.clone(),
         checks: record.checks.clone(),
         version: record.version,
     })
@@ -181,5 +193,6 @@ pub(crate) fn run_summary(run_id: &str, done: &state::Done) -> Result<RunSummary
         steps: done.steps.iter().map(step_summary).collect::<Result<_>>()?,
         reads: done.reads.clone(),
         duration: Duration::from_micros(done.duration_us),
+        waited: Duration::from_micros(done.waited_us),
     })
 }

@@ -54,6 +54,8 @@ pub struct RunRecord {
     pub failure: Option<String>,
     /// What it does to published tables, if it runs no models.
     pub operation: Option<String>,
+    /// Its place in a scheduler's queue, from 1; a lake does not know it.
+    pub place: Option<u32>,
     /// Its summary, once it has ended.
     pub summary: Option<RunSummary>,
 }
@@ -169,7 +171,7 @@ async fn read_record(lake: &Prefix, run_id: String) -> Result<Option<RunRecord>>
     let summary = done.as_ref().map(|done| run_summary(&run_id, done)).transpose()?;
     let operation = spec.operation.as_ref().map(describe_operation);
     let (job, accepted_us) = (spec.job, spec.execution_us);
-    Ok(Some(RunRecord { run_id, job, sequence, state, accepted_us, failure, operation, summary }))
+    Ok(Some(RunRecord { run_id, job, sequence, state, accepted_us, failure, operation, place: None, summary }))
 }
 
 fn describe_operation(operation: &Operation) -> String {

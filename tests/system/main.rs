@@ -17,6 +17,8 @@ mod clusters;
 #[cfg(test)]
 mod crash;
 #[cfg(test)]
+mod docker;
+#[cfg(test)]
 mod engines;
 #[cfg(test)]
 mod fleet;

@@ -89,6 +89,10 @@ impl Project {
             "CERTS",
             "TOKEN_FILE",
             "RAW_ROOTS",
+            "RUNS_AT_ONCE",
+            "STEPS_AT_ONCE",
+            "QUEUE_MAX",
+            "STALL_TIMEOUT",
             "FLEET",
             "FLEET_HOST",
             "FLEET_SHARES_DISK",
@@ -174,6 +178,12 @@ impl Answer {
 }
 
 impl Answer {
+    /// Asserts that `health` found this wrong.
+    pub(crate) fn assert_unhealthy(&self, words: &str) {
+        assert_eq!(self.code, Some(3), "{self:?}");
+        assert!(self.stdout.contains(words) && self.stdout.contains("fail"), "no `{words}` in {self:?}");
+    }
+
     /// Asserts that `doctor` found this wrong.
     pub(crate) fn assert_failed_check(&self, words: &str) {
         assert_eq!(self.code, Some(3), "{self:?}");

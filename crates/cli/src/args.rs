@@ -14,19 +14,19 @@ mod service;
 
 use std::path::PathBuf;
 
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 
 pub(crate) use self::{
     cluster::{ClusterAction, ClusterArgs, ClusterFileArgs},
     maintain::{DropArgs, RepairArgs, RewindArgs, VacuumArgs},
     project::{CompletionsArgs, DataArgs, DemoArgs, DoctorArgs, InitArgs, ReferenceArgs, ReferencePage},
     read::{DiffArgs, RejectsArgs, RowFormat, SqlArgs, TablesArgs, parse_as_of},
-    run::{CheckArgs, ParamArgs, PreviewArgs, RetryArgs, RunArgs, RunIdArgs, RunsArgs, ShowArgs, SubmitArgs, TestArgs},
-    service::{CertsArgs, ExecutorArgs, SchedulerArgs, TokenAction, TokenArgs, Validity},
+    run::{
+        CheckArgs, ExplainArgs, LogsArgs, ParamArgs, PreviewArgs, RetryArgs, RunArgs, RunIdArgs, RunsArgs, ShowArgs,
+        SubmitArgs, TestArgs,
+    },
+    service::{CertsArgs, ExecutorArgs, HealthArgs, SchedulerArgs, TokenAction, TokenArgs, Validity},
 };
-
-/// Commands that are part of the design and that this program does not have.
-const PLANNED_COMMANDS: [&str; 2] = ["logs", "health"];
 
 /// SQL jobs from raw JSON to curated tables.
 ///
@@ -60,7 +60,7 @@ pub(crate) struct Flags {
     /// Directory for what does not fit into memory
     #[arg(long, global = true, value_name = "DIR")]
     pub(crate) spill_dir: Option<PathBuf>,
-    /// The scheduler to talk to: https://host:50040; without it, commands work on the lake itself
+    /// The scheduler to talk to: https://host:50040, several with commas; without it, commands work on the lake itself
     #[arg(long, global = true, value_name = "ADDRESS")]
     pub(crate) scheduler: Option<String>,
     /// Where the executors of a fleet join: host:port on loopback or a private interface
@@ -102,6 +102,10 @@ pub(crate) enum Command {
     Show(ShowArgs),
     /// Watch a run until it has ended
     Watch(RunIdArgs),
+    /// Show what was logged about a run
+    Logs(LogsArgs),
+    /// Say where the time of a run went, and what would change it
+    Explain(ExplainArgs),
     /// Cancel a run; nothing of it is published
     Cancel(RunIdArgs),
     /// Run a failed or cancelled run again, with the steps that it has written
@@ -134,6 +138,8 @@ pub(crate) enum Command {
     Drop(DropArgs),
     /// Delete files that no release in retention and no unfinished run needs; tells only, unless --force is given
     Vacuum(VacuumArgs),
+    /// Tell whether a scheduler, an executor or the lake is healthy: exit code 0, or 3 if not
+    Health(HealthArgs),
     /// Check that everything that a run needs is there
     Doctor(DoctorArgs),
     /// Print a completion script for a shell
@@ -148,26 +154,13 @@ pub(crate) enum Command {
 pub(crate) enum Parsed {
     /// Something to do.
     Ready(Box<CommandLine>),
-    /// A command that this program does not have yet.
-    Planned(&'static str),
     /// Help, the version, or a usage error, ready to print.
     Answer(clap::Error),
 }
 
 /// Reads the process's arguments, program name first.
 pub(crate) fn parse(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Parsed {
-    let planned = PLANNED_COMMANDS.map(|name| {
-        let rest = clap::Arg::new("rest").num_args(0..).trailing_var_arg(true).allow_hyphen_values(true).hide(true);
-        clap::Command::new(name).hide(true).disable_help_flag(true).arg(rest)
-    });
-    let matches = match CommandLine::command().subcommands(planned).try_get_matches_from(arguments) {
-        Ok(matches) => matches,
-        Err(error) => return Parsed::Answer(error),
-    };
-    if let Some(name) = PLANNED_COMMANDS.into_iter().find(|name| matches.subcommand_name() == Some(name)) {
-        return Parsed::Planned(name);
-    }
-    match CommandLine::from_arg_matches(&matches) {
+    match CommandLine::try_parse_from(arguments) {
         Ok(line) => Parsed::Ready(Box::new(line)),
         Err(error) => Parsed::Answer(error),
     }
@@ -175,6 +168,8 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> 
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory;
+
     use super::*;
 
     fn parsed(arguments: &[&str]) -> Parsed {
@@ -184,12 +179,6 @@ mod tests {
     #[test]
     fn the_definition_is_consistent() {
         CommandLine::command().debug_assert();
-    }
-
-    #[test]
-    fn a_planned_command_is_recognized_with_any_arguments() {
-        assert!(matches!(parsed(&["logs", "run", "--size", "3"]), Parsed::Planned("logs")));
-        assert!(matches!(parsed(&["health"]), Parsed::Planned("health")));
     }
 
     #[test]

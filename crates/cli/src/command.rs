@@ -11,7 +11,9 @@ mod demo;
 mod diff;
 mod doctor;
 mod executor;
+mod health;
 mod init;
+mod logs;
 mod maintain;
 mod plan;
 mod preview;
@@ -80,6 +82,9 @@ async fn execute_quietly(invocation: &Invocation, command: Command, now: DateTim
         Command::Preview(arguments) => preview::preview(invocation, &arguments, now).await,
         Command::Runs(arguments) => runs::list(invocation, &arguments).await,
         Command::Show(arguments) => runs::show(invocation, &arguments).await,
+        Command::Logs(arguments) => logs::logs(invocation, &arguments).await,
+        Command::Explain(arguments) => logs::explain(invocation, &arguments).await,
+        Command::Health(arguments) => health::health(invocation, &arguments).await,
         Command::Sql(arguments) => sql::sql(invocation, &arguments, now).await,
         Command::Tables(arguments) => tables::tables(invocation, &arguments).await,
         Command::Diff(arguments) => diff::diff(invocation, &arguments).await,

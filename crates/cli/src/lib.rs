@@ -60,10 +60,6 @@ pub fn run_command_line() -> ExitCode {
 fn run() -> u8 {
     let line = match args::parse(std::env::args_os()) {
         Parsed::Ready(line) => *line,
-        Parsed::Planned(name) => {
-            plain_output().complain(&format!("error: `lakewright {name}` is not supported yet"));
-            return USAGE;
-        }
         Parsed::Answer(answer) => {
             // Help into a pipe that has closed is nobody's loss.
             let _ = answer.print();

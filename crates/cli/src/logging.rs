@@ -1,11 +1,13 @@
-//! Logs of the libraries, on stderr.
+//! Logs: on stderr, and those of runs beside their state.
 //!
 //! Invariant: logs never reach stdout, so that a result can be piped whatever is logged.
 
 use std::io;
 
 use lakewright_error::{Error, ErrorKind, Result};
-use tracing_subscriber::{filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
+use lakewright_scheduler::RunLogLayer;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::{Layer, filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
 
 /// Starts logging by a filter such as `info` or `warn,lakewright_scheduler=debug`; a second start changes nothing.
 ///
@@ -16,9 +18,15 @@ pub(crate) fn start(filter: &str) -> Result<()> {
         .parse()
         .map_err(|error| Error::new(ErrorKind::Invalid, "the log filter does not parse").with_source(error))?;
     // Executors count in a form of their own, which Ballista takes for a mistake.
-    let targets = targets.with_target("ballista_scheduler::display", tracing::level_filters::LevelFilter::OFF);
-    let layer = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(false);
+    let targets = targets.with_target("ballista_scheduler::display", LevelFilter::OFF);
+    let stderr = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(false).with_filter(targets);
+    let of_runs = RunLogLayer::default().with_filter(
+        Targets::new()
+            .with_default(LevelFilter::WARN)
+            .with_target("lakewright", LevelFilter::INFO)
+            .with_target("ballista_scheduler::display", LevelFilter::OFF),
+    );
     // One process may work in several places; the first one's filter stays.
-    let _ = tracing_subscriber::registry().with(layer).with(targets).try_init();
+    let _ = tracing_subscriber::registry().with(stderr).with(of_runs).try_init();
     Ok(())
 }

@@ -14,7 +14,7 @@ use lakewright_client::{
 use lakewright_compiler::TableName;
 use lakewright_engine::StepProgress;
 use lakewright_error::{Error, ErrorKind, Result};
-use lakewright_lake::state::{CheckRecord, Drift, SourceRead, Tally};
+use lakewright_lake::state::{CheckRecord, Drift, SourceRead, StepTimes, Tally, TaskTimes};
 use lakewright_scheduler::{
     ExecutorInfo, LakeTable, RunEvent, RunRecord, RunState, RunSummary, StepAction, StepSummary, StepWork,
 };
@@ -27,7 +27,17 @@ use crate::settings::Settings;
 /// - [`ErrorKind::Invalid`]: the address or the authority's certificate cannot be used.
 /// - [`ErrorKind::Unavailable`]: nobody answers.
 pub(crate) async fn client(settings: &Settings) -> Result<Option<Client>> {
-    let Some(address) = settings.scheduler.clone() else { return Ok(None) };
+    match &settings.scheduler {
+        Some(address) => client_of(settings, address).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+/// Connects to the scheduler at an address, or to the first of several that answers.
+///
+/// # Errors
+/// As [`client`].
+pub(crate) async fn client_of(settings: &Settings, address: &str) -> Result<Client> {
     // The certificates of a scheduler of the same project are where it keeps them.
     let own = Some(settings.certs.join("ca.pem")).filter(|path| path.is_file());
     let ca_pem = match settings.ca.clone().or(own) {
@@ -40,7 +50,7 @@ pub(crate) async fn client(settings: &Settings) -> Result<Option<Client>> {
         None => None,
     };
     let token = settings.token.as_ref().map(|token| token.0.clone());
-    Client::connect(&Target { address, token, ca_pem }).await.map(Some)
+    Client::connect(&Target { address: address.to_owned(), token, ca_pem }).await
 }
 
 /// Connects to the scheduler, which the command cannot do without.
@@ -101,9 +111,20 @@ fn step(step: &v1::StepSummary) -> Result<StepSummary> {
         bytes: step.bytes,
         bytes_spilled: step.bytes_spilled,
         duration: Duration::from_micros(step.duration_us),
+        times: step.times.as_ref().map(times),
         version: step.version,
         checks: step.checks.iter().map(check).collect(),
     })
+}
+
+fn times(times: &v1::StepTimes) -> StepTimes {
+    let tasks = times.tasks.as_ref().map(|tasks| TaskTimes {
+        tasks: tasks.tasks,
+        slowest_us: tasks.slowest_us,
+        median_us: tasks.median_us,
+        slowest_on: tasks.slowest_on.clone(),
+    });
+    StepTimes { waited_us: times.waited_us, executions: times.executions, throttled: times.throttled, tasks }
 }
 
 fn check(result: &v1::CheckResult) -> CheckRecord {
@@ -127,6 +148,7 @@ pub(crate) fn summary(run_id: &str, sequence: u64, summary: &v1::RunSummary) -> 
         steps: summary.steps.iter().map(step).collect::<Result<_>>()?,
         duration: Duration::from_micros(summary.duration_us),
         reads: summary.reads.iter().map(read).collect(),
+        waited: Duration::from_micros(summary.waited_us),
     })
 }
 
@@ -163,6 +185,7 @@ pub(crate) fn record(run: &v1::Run) -> Result<RunRecord> {
         state: state(run.state)?,
         accepted_us: run.accepted_us,
         failure: Some(run.failure.clone()).filter(|failure| !failure.is_empty()),
+        place: run.place,
         summary: run.summary.as_ref().map(|found| summary(&run.run_id, run.sequence, found)).transpose()?,
     })
 }
@@ -192,6 +215,7 @@ pub(crate) fn event(event: &Event) -> Result<Option<RunEvent>> {
         },
         Event::StepFinished(finished) => RunEvent::StepFinished { summary: step(finished)? },
         Event::Publishing(_) => RunEvent::Publishing,
+        Event::Queued(queued) => RunEvent::Queued { place: queued.place, running: queued.running },
         Event::Ended(_) => return Ok(None),
     }))
 }

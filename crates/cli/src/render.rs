@@ -12,6 +12,7 @@ pub(crate) mod grid;
 pub(crate) mod json;
 pub(crate) mod json_checks;
 pub(crate) mod number;
+pub(crate) mod operate;
 pub(crate) mod progress;
 pub(crate) mod rejects;
 pub(crate) mod releases;

@@ -5,6 +5,7 @@
 //!
 //! Invariant: the environment is read here and nowhere else, and everything is checked before anything is done.
 
+mod capacity;
 mod machine;
 mod reference;
 mod size;
@@ -12,6 +13,7 @@ mod size;
 use std::{
     collections::BTreeMap,
     path::{Component, Path, PathBuf},
+    time::Duration,
 };
 
 use figment::{
@@ -27,6 +29,7 @@ use self::size::MemoryLimit;
 use crate::{args::Flags, project::SETTINGS_FILE};
 
 pub(crate) use self::{
+    capacity::Capacity,
     machine::Machine,
     reference::{DEFINITIONS, settings_page},
 };
@@ -114,6 +117,14 @@ struct RawSettings {
     certs: Option<PathBuf>,
     token_file: Option<PathBuf>,
     raw_roots: Option<RawRootsText>,
+    #[serde(default, deserialize_with = "size::count")]
+    runs_at_once: Option<usize>,
+    #[serde(default, deserialize_with = "size::count")]
+    steps_at_once: Option<usize>,
+    #[serde(default, deserialize_with = "size::count")]
+    queue_max: Option<usize>,
+    #[serde(default, deserialize_with = "size::time")]
+    stall_timeout: Option<Duration>,
     fleet: Option<String>,
     fleet_host: Option<String>,
     #[serde(default, deserialize_with = "size::switch")]
@@ -172,6 +183,8 @@ pub(crate) struct Settings {
     pub(crate) token_file: PathBuf,
     /// Where clients of a scheduler may let raw JSON be read, absolute.
     pub(crate) raw_roots: Vec<String>,
+    /// How much a scheduler takes on.
+    pub(crate) capacity: Capacity,
     /// Where the executors of a fleet join, if there is a fleet.
     pub(crate) fleet: Option<String>,
     /// The name by which other machines of the fleet reach this one.
@@ -247,6 +260,7 @@ impl Settings {
         let origin_of = |key: &str| origin_name(figment.find_metadata(key), key);
         // What a flag says is taken from where the user stands, everything else from the project.
         let base = |key: &str| if origin_of(key).starts_with("--") { working_dir } else { root };
+        let capacity = Capacity::of(&raw, &origin_of)?;
         let memory_bytes = raw.memory.unwrap_or(DEFAULT_MEMORY).bytes(input.machine.memory_bytes);
         if memory_bytes < MEMORY_BYTES_MIN {
             return Err(invalid("memory", &origin_of("memory"), "at least 16MB are needed"));
@@ -289,6 +303,7 @@ impl Settings {
             certs: in_project("certs", &raw.certs, ".lakewright/certs"),
             token_file: in_project("token_file", &raw.token_file, ".lakewright/tokens.json"),
             raw_roots,
+            capacity,
             fleet: raw.fleet.filter(|address| !address.is_empty()),
             fleet_host: raw.fleet_host.filter(|host| !host.is_empty()),
             fleet_shares_disk: raw.fleet_shares_disk.unwrap_or(false),
@@ -303,15 +318,12 @@ impl Settings {
             origins: Vec::new(),
             mistyped_variables,
         };
-        settings.origins = DEFINITIONS
-            .iter()
-            .map(|definition| SettingOrigin {
-                key: definition.key,
-                value: settings.value_text(definition.key),
-                origin: origin_of(definition.key),
-            })
-            .collect();
+        settings.origins = DEFINITIONS.iter().map(|definition| settings.origin(definition.key, &origin_of)).collect();
         Ok(settings)
+    }
+
+    fn origin(&self, key: &'static str, origin_of: &dyn Fn(&str) -> String) -> SettingOrigin {
+        SettingOrigin { key, value: self.value_text(key), origin: origin_of(key) }
     }
 
     fn value_text(&self, key: &str) -> String {
@@ -334,6 +346,7 @@ impl Settings {
             "certs" => self.certs.display().to_string(),
             "token_file" => self.token_file.display().to_string(),
             "raw_roots" => self.raw_roots.join(", "),
+            "runs_at_once" | "steps_at_once" | "queue_max" | "stall_timeout" => self.capacity.text(key),
             "fleet" => self.fleet.clone().unwrap_or_default(),
             "fleet_host" => self.fleet_host.clone().unwrap_or_default(),
             "fleet_shares_disk" => self.fleet_shares_disk.to_string(),

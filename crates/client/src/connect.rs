@@ -32,7 +32,8 @@ const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(20), Duration::from
 /// Where a scheduler is, and how to be let in.
 #[derive(Clone, Default)]
 pub struct Target {
-    /// `https://host:port`, `host:port`, `host`, or `http://127.0.0.1:port` for a scheduler that runs insecurely.
+    /// `https://host:port`, `host:port`, `host`, or `http://127.0.0.1:port` for a scheduler that runs insecurely; several
+    /// of one lake with commas between them.
     pub address: String,
     /// The bearer token.
     pub token: Option<String>,

@@ -8,31 +8,37 @@
 //! `examples/submit.rs` submits a job and watches it to its end.
 
 mod connect;
+mod schedulers;
 mod watch;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use lakewright_error::{ErrorKind, Result};
-use lakewright_proto::{MESSAGE_BYTES_MAX, status::error_in, v1::job_service_client::JobServiceClient};
+use lakewright_proto::{status::error_in, v1::job_service_client::JobServiceClient};
+use tokio::time::Instant;
 use tonic::{Request, Status, transport::Channel};
 use uuid::Uuid;
 
+use self::schedulers::Schedulers;
 pub use self::{connect::Target, watch::Watch};
 pub use lakewright_proto::v1;
 
 /// How long a call may take.
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Times that a call which may be repeated is tried.
+/// Times that a call which may be repeated is tried, where there is one scheduler.
 const TRIES_MAX: u32 = 4;
 
-/// Pause before the second try; it doubles with each further one.
-const FIRST_PAUSE: Duration = Duration::from_millis(250);
+/// How long a call is tried where there are several: one that stands by needs a while until it leads.
+const TAKEOVER_MAX: Duration = Duration::from_secs(90);
 
-/// A client of one scheduler; cheap to clone.
+/// Pause before the second try; it doubles with each further one, up to the second value.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(2));
+
+/// A client of the schedulers of one lake, of which one leads; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Client {
-    service: JobServiceClient<Channel>,
+    schedulers: Arc<Schedulers>,
     authorization: Option<tonic::metadata::MetadataValue<tonic::metadata::Ascii>>,
 }
 
@@ -46,24 +52,57 @@ macro_rules! calls {
                 /// # Errors
                 /// That of the scheduler; [`ErrorKind::Unavailable`] if it gives no answer, several times.
                 pub async fn $name(&self, request: v1::$request) -> Result<v1::$response> {
-                    let mut pause = FIRST_PAUSE;
-                    let mut tries = 1;
+                    let mut tries = Tries::new(self.schedulers.len());
                     loop {
-                        let answer = self.service.clone().$name(self.request(request.clone())).await;
-                        match answer.map_err(|status| error_of(&status)) {
-                            Ok(answer) => return Ok(answer.into_inner()),
-                            Err(error) if error.kind() == ErrorKind::Unavailable && tries < TRIES_MAX => {
-                                tokio::time::sleep(pause).await;
-                                pause *= 2;
-                                tries += 1;
+                        let answer = match self.service().await {
+                            Ok(mut service) => {
+                                let answer = service.$name(self.request(request.clone())).await;
+                                answer.map_err(|status| error_of(&status))
                             }
-                            Err(error) => return Err(error),
+                            Err(error) => Err(error),
+                        };
+                        match answer {
+                            Ok(answer) => return Ok(answer.into_inner()),
+                            Err(error) => tries.again(error, &self.schedulers).await?,
                         }
                     }
                 }
             )*
         }
     };
+}
+
+/// How often a call was tried, and how often it may be.
+struct Tries {
+    schedulers: usize,
+    tries: u32,
+    since: Instant,
+    pause: Duration,
+}
+
+impl Tries {
+    fn new(schedulers: usize) -> Self {
+        Self { schedulers, tries: 1, since: Instant::now(), pause: PAUSES.0 }
+    }
+
+    /// Waits until the call may be tried again, at the next scheduler; gives the error back if it may not.
+    async fn again(&mut self, error: lakewright_error::Error, schedulers: &Schedulers) -> Result<()> {
+        let may = match self.schedulers {
+            1 => self.tries < TRIES_MAX,
+            _ => self.since.elapsed() < TAKEOVER_MAX,
+        };
+        if error.kind() != ErrorKind::Unavailable || !may {
+            return Err(error);
+        }
+        schedulers.move_on();
+        // The others are asked at once; when all have been asked, they get time.
+        if self.schedulers == 1 || (self.tries as usize).is_multiple_of(self.schedulers) {
+            tokio::time::sleep(self.pause).await;
+            self.pause = (self.pause * 2).min(PAUSES.1);
+        }
+        self.tries += 1;
+        Ok(())
+    }
 }
 
 calls! {
@@ -75,6 +114,10 @@ calls! {
     list_tables(ListTablesRequest) -> ListTablesResponse;
     /// Reads one table of the newest release.
     get_table(GetTableRequest) -> GetTableResponse;
+    /// Reads a page of what was logged about a run.
+    read_run_logs(ReadRunLogsRequest) -> ReadRunLogsResponse;
+    /// Asks a scheduler what it is fit for; one that stands by answers, too.
+    get_health(GetHealthRequest) -> GetHealthResponse;
     /// Lists who executes steps.
     list_executors(ListExecutorsRequest) -> ListExecutorsResponse;
     /// Cancels a run that has not been decided yet; again, if it was.
@@ -86,16 +129,25 @@ calls! {
 }
 
 impl Client {
-    /// Connects to a scheduler.
+    /// Connects to a scheduler, or to the first that answers of several; calls find the one that leads.
     ///
     /// # Errors
     /// - [`ErrorKind::Invalid`]: the address or the certificate of the authority cannot be used, or a token would be
     ///   sent in plaintext beyond this machine.
     /// - [`ErrorKind::Unavailable`]: nobody answers there, or the certificate is not one of the authority's.
     pub async fn connect(target: &Target) -> Result<Self> {
-        let channel = connect::channel(target).await?;
-        let service = JobServiceClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
-        Ok(Self { service, authorization: target.authorization()? })
+        let schedulers = Schedulers::connect(target).await?;
+        Ok(Self { schedulers: Arc::new(schedulers), authorization: target.authorization()? })
+    }
+
+    /// The scheduler that is asked next.
+    async fn service(&self) -> Result<JobServiceClient<Channel>> {
+        self.schedulers.current().await
+    }
+
+    /// Asks another scheduler from here on, if there is one.
+    fn move_on(&self) {
+        self.schedulers.move_on();
     }
 
     /// Submits a run. Without an idempotency key it gets one of its own, so that a lost answer leads to no second run.

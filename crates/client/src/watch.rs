@@ -68,7 +68,7 @@ impl Watch {
     async fn receive(&mut self) -> Result<Option<v1::RunEvent>> {
         if self.stream.is_none() {
             let request = self.client.open_request(self.request.clone());
-            let answer = self.client.service.clone().watch_run(request).await;
+            let answer = self.client.service().await?.watch_run(request).await;
             self.stream = Some(answer.map_err(|status| error_of(&status))?.into_inner());
         }
         match &mut self.stream {
@@ -79,6 +79,7 @@ impl Watch {
 
     async fn come_back(&mut self, error: Option<lakewright_error::Error>) -> Result<()> {
         self.stream = None;
+        self.client.move_on();
         let now = Instant::now();
         let since = *self.away_since.get_or_insert(now);
         if let Some(error) = error.filter(|_| now.duration_since(since) >= AWAY_MAX) {

@@ -24,6 +24,9 @@ pub const JOBS_DIR: &str = "_lakewright/jobs";
 /// Folder of the heartbeats.
 pub const DRIVERS_DIR: &str = "_lakewright/drivers";
 
+/// Folder of the leaders that the lake has had.
+pub const LEADERS_DIR: &str = "_lakewright/leaders";
+
 /// Zone of the tables of records and rows that were kept aside.
 pub const REJECTS_ZONE: &str = "rejects";
 
@@ -177,6 +180,21 @@ pub fn release(number: u64) -> String {
 /// A driver's heartbeat.
 pub fn driver(driver_id: &str) -> String {
     format!("{DRIVERS_DIR}/{driver_id}")
+}
+
+/// A leader of the lake's schedulers, by its term.
+pub fn leader(term: u64) -> String {
+    format!("{LEADERS_DIR}/{}.json", padded(term))
+}
+
+/// Folder of what was logged about a run.
+pub fn logs_dir(run_id: &str) -> String {
+    format!("{RUNS_DIR}/{run_id}/logs")
+}
+
+/// A piece of what was logged about a run, by the time at which it was stored; `uuid` is made for it.
+pub fn log_piece(run_id: &str, stored_us: u64, uuid: &str) -> String {
+    format!("{RUNS_DIR}/{run_id}/logs/{}-{uuid}.jsonl", padded(stored_us))
 }
 
 /// The run that has written a data file, by the last part of its key, `<run_id>-<uuid>.parquet`; `None` for a file of

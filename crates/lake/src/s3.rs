@@ -23,6 +23,7 @@ use object_store::{
 use url::Url;
 
 pub use fault::S3Fault;
+pub use http::throttled;
 
 use self::{http::Connector, limit::Gate};
 use crate::store_error;

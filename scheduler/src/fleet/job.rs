@@ -20,18 +20,21 @@ use datafusion::{physical_plan::ExecutionPlan, prelude::SessionContext};
 use futures::StreamExt;
 use lakewright_engine::{
     StepProgress, WriteOutput,
-    fleet::{FLEET_MESSAGE_BYTES_MAX, carried_error, objects_of_partition, progress_of},
+    fleet::{FLEET_MESSAGE_BYTES_MAX, carried_error, objects_of_partition},
     read_manifest,
 };
 use lakewright_error::{Error, ErrorKind, Result};
+use lakewright_lake::state::TaskTimes;
 use tokio::{
     sync::{RwLock, mpsc},
-    time::{interval, sleep},
+    time::{Instant, interval, sleep},
 };
 
 use super::{
     EndedJob, Fleet,
     losses::{LOSSES_MAX, Losses, Part},
+    members,
+    progress::{Pulse, Stuck, task_times},
 };
 
 /// Time between two looks at a running job.
@@ -53,9 +56,11 @@ const OBJECTS_NAMED_MAX: usize = 3;
 /// How an execution ended, where it did not fail.
 pub(super) enum Ended {
     /// All rows are here.
-    Done { written: WriteOutput, progress: StepProgress },
+    Done { written: WriteOutput, progress: StepProgress, tasks: Option<TaskTimes> },
     /// The fleet has lost it: it can be executed again.
     Lost(Error),
+    /// It did not get on: it can be executed again, by others.
+    Stuck(Error),
 }
 
 type Graph = Arc<RwLock<ExecutionGraphBox>>;
@@ -104,9 +109,20 @@ pub(super) async fn run_job(
     let (sender, statuses) = mpsc::channel(STATUSES_QUEUED_MAX);
     let job = server.submit_physical_plan(name, Arc::new(session), plan, Some(sender)).await.map_err(unusable)?;
     let mut running = Running { fleet, job: job.clone(), has_ended: false };
-    let mut watch = Watch { fleet, job: &job, graph: None, watching, counts: None };
-    let Some(status) = watch.until_end(statuses, events).await? else {
-        return Ok(Ended::Lost(lost("an executor has gone, and a stage of the step would be run again")));
+    let pulse = Pulse::new(fleet.stall_max, Instant::now());
+    let mut watch = Watch { fleet, job: &job, graph: None, watching, counts: None, pulse };
+    let status = match watch.until_end(statuses, events).await? {
+        Watched::Ended(status) => status,
+        Watched::Again => {
+            return Ok(Ended::Lost(lost("an executor has gone, and a stage of the step would be run again")));
+        }
+        Watched::Stuck(Stuck { error, executors }) => {
+            // Whoever is frozen must not get the same tasks again; who is not joins anew.
+            for executor in &executors {
+                members::give_up(&fleet.server, executor, "its tasks make no progress").await;
+            }
+            return Ok(Ended::Stuck(error));
+        }
     };
     running.has_ended = true;
     let locations = match status {
@@ -119,8 +135,9 @@ pub(super) async fn run_job(
     let Some(progress) = watch.last_counts().await else {
         return Ok(Ended::Lost(lost("nothing shows that each of its stages was run once")));
     };
+    let tasks = watch.task_times().await;
     Ok(match fetch_rows(locations).await {
-        Ok(written) => Ended::Done { written, progress },
+        Ok(written) => Ended::Done { written, progress, tasks },
         Err(error) => Ended::Lost(error),
     })
 }
@@ -132,6 +149,15 @@ struct Watch<'a> {
     graph: Option<Graph>,
     watching: Watching<'a>,
     counts: Option<StepProgress>,
+    pulse: Pulse,
+}
+
+/// What has come of watching a job.
+enum Watched {
+    Ended(Status),
+    /// One of its stages is run again.
+    Again,
+    Stuck(Stuck),
 }
 
 /// Whether every stage of a job is, or was, run for the first time.
@@ -143,12 +169,12 @@ enum Stages {
 }
 
 impl Watch<'_> {
-    /// How the job has ended; `None` if one of its stages is run again.
+    /// How the job has ended, or why it is watched no longer.
     async fn until_end(
         &mut self,
         mut statuses: mpsc::Receiver<JobStatus>,
         mut events: ClusterStateEventStream,
-    ) -> Result<Option<Status>> {
+    ) -> Result<Watched> {
         let mut ticks = interval(LOOK_INTERVAL);
         loop {
             tokio::select! {
@@ -157,17 +183,20 @@ impl Watch<'_> {
                 Some(event) = events.next() => self.take_event(event).await?,
                 Some(status) = statuses.recv() => {
                     if let Some(end) = end_of(status) {
-                        return Ok(Some(end));
+                        return Ok(Watched::Ended(end));
                     }
                 }
                 _ = ticks.tick() => {
                     if self.look().await == Stages::Again {
-                        return Ok(None);
+                        return Ok(Watched::Again);
+                    }
+                    if let Some(stuck) = self.stuck().await {
+                        return Ok(Watched::Stuck(stuck));
                     }
                     // A word of the end is lost if the queue of words is full.
                     let tasks = &self.fleet.server.state.task_manager;
                     if let Some(end) = tasks.get_job_status(self.job).await.map_err(unusable)?.and_then(end_of) {
-                        return Ok(Some(end));
+                        return Ok(Watched::Ended(end));
                     }
                 }
             }
@@ -190,12 +219,27 @@ impl Watch<'_> {
         let Some(graph) = self.graph.clone() else { return Stages::Unknown };
         let graph = graph.read().await;
         self.watching.losses.saw(running_parts(&graph));
-        let counts = counts_of(&graph);
+        let counts = self.pulse.look(&self.fleet.server, self.job.as_ref(), &graph, Instant::now());
         if self.counts != Some(counts) {
             self.counts = Some(counts);
             (self.watching.progress)(counts);
         }
         if graph.stages().values().all(|stage| attempt_of(stage) == 0) { Stages::First } else { Stages::Again }
+    }
+
+    async fn stuck(&self) -> Option<Stuck> {
+        // Looked up only when it is needed: it is not, as long as anything moves.
+        let now = Instant::now();
+        self.pulse.stuck(now, str::to_owned)?;
+        let hosts = members::hosts(&self.fleet.server).await;
+        self.pulse.stuck(now, |id| hosts.get(id).cloned().unwrap_or_else(|| id.to_owned()))
+    }
+
+    async fn task_times(&self) -> Option<TaskTimes> {
+        let graph = self.graph.clone()?;
+        let hosts = members::hosts(&self.fleet.server).await;
+        let graph = graph.read().await;
+        task_times(&graph, |id| hosts.get(id).cloned().unwrap_or_else(|| id.to_owned()))
     }
 
     /// The counts of a job that has ended; `None` if it is not known that each of its stages was run once.
@@ -272,20 +316,6 @@ fn running_parts(graph: &ExecutionGraphBox) -> BTreeMap<Part, String> {
         }
     }
     parts
-}
-
-fn counts_of(graph: &ExecutionGraphBox) -> StepProgress {
-    let mut counts = StepProgress::default();
-    for stage in graph.stages().values() {
-        match stage {
-            ExecutionStage::Running(stage) => {
-                counts.add(&stage.stage_metrics.as_deref().map(progress_of).unwrap_or_default());
-            }
-            ExecutionStage::Successful(stage) => counts.add(&progress_of(&stage.stage_metrics)),
-            _ => {}
-        }
-    }
-    counts
 }
 
 /// Fetches the rows of the last stage.

@@ -45,7 +45,7 @@ pub(super) async fn look_after(server: Server) {
             *count += 1;
             // Only once: it is removed after a pause.
             if *count == REFUSALS_MAX {
-                give_up(&server, &executor.id).await;
+                give_up(&server, &executor.id, "nobody listens at its port").await;
             }
         }
     }
@@ -59,13 +59,19 @@ async fn is_refused(executor: &ExecutorMetadata) -> bool {
     }
 }
 
-async fn give_up(server: &Server, executor_id: &str) {
-    tracing::warn!(executor_id, "executor has ended");
-    let reason = "nobody listens at its port".to_owned();
-    let stopped = ExecutorStoppedParams { executor_id: executor_id.to_owned(), reason };
+/// Gives no more tasks to an executor, and those that it has to others.
+pub(super) async fn give_up(server: &Server, executor_id: &str, reason: &str) {
+    tracing::warn!(executor_id, reason, "executor given up");
+    let stopped = ExecutorStoppedParams { executor_id: executor_id.to_owned(), reason: reason.to_owned() };
     if let Err(error) = server.executor_stopped(Request::new(stopped)).await {
         tracing::error!(executor_id, %error, "executor cannot be given up");
     }
+}
+
+/// Where each executor is, by its id.
+pub(super) async fn hosts(server: &Server) -> BTreeMap<String, String> {
+    let executors = list(server).await.unwrap_or_default();
+    executors.into_iter().map(|executor| (executor.id, executor.host)).collect()
 }
 
 /// Everybody who has joined, sorted by id.

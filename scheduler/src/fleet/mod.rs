@@ -9,6 +9,7 @@
 mod job;
 mod losses;
 mod members;
+mod progress;
 mod step;
 
 use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
@@ -81,6 +82,8 @@ pub struct FleetSettings {
     pub local: LocalFiles,
     /// How long a step waits for a first executor.
     pub patience: Duration,
+    /// How long a step may go on without a sign of progress.
+    pub stall_max: Duration,
 }
 
 /// A job that nobody waits for any more.
@@ -99,6 +102,7 @@ pub struct Fleet {
     jobs: Arc<dyn JobState>,
     local: LocalFiles,
     patience: Duration,
+    stall_max: Duration,
     address: String,
     ended: mpsc::Sender<EndedJob>,
     /// Listens, and looks after executors; ends with the fleet.
@@ -115,7 +119,7 @@ impl Fleet {
     /// - [`ErrorKind::Internal`]: Ballista's scheduler does not start.
     /// - As making a lake.
     pub async fn start(settings: FleetSettings) -> Result<Self> {
-        let FleetSettings { lake, engine, listener, host, local, patience } = settings;
+        let FleetSettings { lake, engine, listener, host, local, patience, stall_max } = settings;
         let bound = listener
             .local_addr()
             .map_err(|error| Error::new(ErrorKind::Unavailable, "the listener has no address").with_source(error))?;
@@ -142,7 +146,7 @@ impl Fleet {
         let mut heart = Heart::new(&lake, BEAT);
         heart.announce(&address).await;
         tracing::info!(address, "fleet takes executors in");
-        Ok(Self { engine, server, jobs, local, patience, address, ended, tasks, heart: Some(heart) })
+        Ok(Self { engine, server, jobs, local, patience, stall_max, address, ended, tasks, heart: Some(heart) })
     }
 
     /// `host:port` at which executors join.

@@ -31,6 +31,9 @@ use crate::{StepInput, StepOutput, StepTask, run::retrying};
 /// Executions of a step of which the fleet has lost the earlier ones.
 const EXECUTIONS_MAX: u32 = 8;
 
+/// Executions that may have made no progress before a step fails.
+const STALLS_MAX: u32 = 2;
+
 /// Bytes of input that one task is for, where there is more than the slots take at once.
 const TASK_BYTES: u64 = 128 << 20;
 
@@ -62,16 +65,23 @@ pub(super) async fn execute(
     let lake = lake_of(&task)?;
     let mut lost = None;
     let mut losses = Losses::default();
-    for _ in 0..EXECUTIONS_MAX {
+    let mut stalls = 0;
+    for execution in 1..=EXECUTIONS_MAX {
         let slots = wait_for_slots(fleet).await?;
         let (plan, session, scans) = plan(fleet, &task, &lake, slots).await?;
         let watching = Watching { progress, losses: &mut losses };
         match run_job(fleet, &task.table.to_string(), session, plan, watching).await? {
-            Ended::Done { written, progress } => {
+            Ended::Done { written, progress, tasks } => {
                 let WriteOutput { files, quarantined, rules } = written;
                 let (files, quarantined) = (sorted(files), sorted(quarantined));
                 let reports = read_reports(&lake, scans).await?;
-                return Ok(StepOutput { files, quarantined, rules, progress, reports });
+                return Ok(StepOutput { files, quarantined, rules, progress, reports, executions: execution, tasks });
+            }
+            Ended::Stuck(error) if stalls >= STALLS_MAX => return Err(error),
+            Ended::Stuck(error) => {
+                tracing::warn!(step = %task.table, error = crate::run::chain(&error), "step is executed again");
+                stalls += 1;
+                lost = Some(error);
             }
             Ended::Lost(error) => {
                 tracing::warn!(step = %task.table, error = crate::run::chain(&error), "step is executed again");

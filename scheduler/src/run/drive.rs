@@ -84,6 +84,8 @@ pub(crate) struct Driver<'a> {
     aborted_before: Option<String>,
     tasks: JoinSet<(TableName, Result<Written>)>,
     step_events: (mpsc::Sender<RunEvent>, mpsc::Receiver<RunEvent>),
+    /// When this driver began.
+    began_us: i64,
 }
 
 impl<'a> Driver<'a> {
@@ -119,6 +121,7 @@ impl<'a> Driver<'a> {
             aborted_before: None,
             tasks: JoinSet::new(),
             step_events: mpsc::channel(EVENTS_QUEUED_MAX),
+            began_us: site.clock.now_us(),
         }
     }
 
@@ -537,6 +540,7 @@ impl<'a> Driver<'a> {
             reads: self.reads_of_run(),
             failure,
             duration_us: u64::try_from(duration_us).unwrap_or(0),
+            waited_us: u64::try_from(self.began_us.saturating_sub(self.run.spec.execution_us)).unwrap_or(0),
         }
     }
 }

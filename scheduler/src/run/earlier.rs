@@ -79,20 +79,25 @@ pub(crate) async fn unfinished_before(
     sequence: u64,
     own: Option<&str>,
 ) -> Result<Vec<Accepted>> {
-    let mut runs = unfinished(site, Some(job), own).await?;
+    let mut runs = unfinished_below(site, Some(job), own, sequence).await?;
     runs.retain(|run| run.sequence < sequence);
     Ok(runs)
 }
 
 /// The unfinished runs of one job or of all, in order, without the run `own`.
 pub(crate) async fn unfinished(site: &Site, job: Option<&str>, own: Option<&str>) -> Result<Vec<Accepted>> {
+    unfinished_below(site, job, own, u64::MAX).await
+}
+
+/// As [`unfinished`], without runs that cannot have a number below `sequence`: of many that wait, few are read.
+async fn unfinished_below(site: &Site, job: Option<&str>, own: Option<&str>, sequence: u64) -> Result<Vec<Accepted>> {
     let mut runs = Vec::new();
     let run_ids = retrying(|| list_names(&site.lake, layout::ACTIVE_DIR)).await?;
     for run_id in run_ids.into_iter().filter(|run_id| Some(run_id.as_str()) != own) {
         let key = layout::active(&run_id);
         // Markers go away while they are being looked at.
         let Some(marker) = retrying(|| read_object::<Active>(&site.lake, &key)).await? else { continue };
-        if job.is_none_or(|job| marker.job == job) {
+        if job.is_none_or(|job| marker.job == job) && marker.first_sequence < sequence {
             runs.extend(find_accepted(site, &run_id).await?);
         }
     }

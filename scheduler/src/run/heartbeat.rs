@@ -54,6 +54,23 @@ impl Heart {
         self.begin().await;
     }
 
+    /// Says that this process is there, without a run to drive yet.
+    pub(crate) async fn beat_on(&mut self) {
+        self.begin().await;
+    }
+
+    /// The id of this driver, and its machine.
+    pub(crate) async fn identity(&self) -> (String, String) {
+        let heartbeat = self.heartbeat.lock().await;
+        (heartbeat.driver_id.clone(), heartbeat.host.clone())
+    }
+
+    /// Beats no more, as a process that is frozen.
+    #[cfg(test)]
+    pub(crate) async fn hold_breath(&mut self) {
+        self.beats.shutdown().await;
+    }
+
     async fn begin(&mut self) {
         beat(&self.lake, &self.heartbeat).await;
         if self.beats.is_empty() {
@@ -65,6 +82,12 @@ impl Heart {
                 }
             });
         }
+    }
+
+    /// As [`Heart::leaves`], at once.
+    pub(crate) async fn leaves_now(&mut self, run_id: &str) {
+        self.leaves(run_id).await;
+        beat(&self.lake, &self.heartbeat).await;
     }
 
     /// Says that this driver drives the run no more, with its next beat.
@@ -132,7 +155,8 @@ impl Observer {
         driven
     }
 
-    fn seems_alive(&mut self, name: &str, beat: u64, now: Instant) -> bool {
+    /// Gives whether a driver seems alive, whose heartbeat has this number.
+    pub(crate) fn seems_alive(&mut self, name: &str, beat: u64, now: Instant) -> bool {
         let (last, since) = self.seen.entry(name.to_owned()).or_insert((beat, now));
         if *last != beat {
             (*last, *since) = (beat, now);

@@ -355,6 +355,7 @@ pub(crate) async fn end_broken(site: &Site, repair: &Accepted, run_id: &str) -> 
         reads: Vec::new(),
         failure,
         duration_us: 0,
+        waited_us: 0,
     };
     create(&site.lake, &layout::done(run_id), &done).await?;
     let marker = layout::active(run_id);

@@ -38,18 +38,17 @@ use lakewright_lake::{
     Prefix, layout,
     state::{AbortReason, Format, Operation, Outcome, Spec, Verdict, open_lake, read_object},
 };
-use tokio::time::Instant;
+use tokio::{sync::Semaphore, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 use uuid::Uuid;
 
-pub use self::inputs::raw_scan;
 pub(crate) use self::{
     accept::make_lake,
     failure::error_of as abort_error,
-    heartbeat::Heart,
+    heartbeat::{Heart, Observer, read_heartbeats},
     quarantine::QUARANTINE_KIND,
-    race::{chain, retrying},
+    race::{Race, create, retrying},
     rejects::REJECTS_KIND,
 };
 use self::{
@@ -57,11 +56,12 @@ use self::{
     drive::{Driver, Events},
     earlier::{Watch, find_accepted, finish, finish_earlier, unfinished},
     failure::error_of,
-    race::{Race, create},
     site::{Pace, Site, folder_of},
 };
+pub use self::{inputs::raw_scan, race::chain};
 use crate::{
     Backend, Clock, ExecutorInfo, RunEvent, RunState, RunSummary, SystemClock, event::run_summary, record::read_run,
+    run_log::KeptLog,
 };
 
 /// Choices of one run that change what it does, not what a table means.
@@ -131,8 +131,16 @@ impl Scheduler {
             compile: Arc::new(compile),
             open_raw: Arc::new(open_raw),
             pace: Pace::default(),
+            steps: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
         };
         Self { site }
+    }
+
+    /// Executes at most so many steps at once, of all runs together.
+    #[must_use]
+    pub fn with_steps_at_once(mut self, steps: usize) -> Self {
+        self.site.steps = Arc::new(Semaphore::new(steps.clamp(1, Semaphore::MAX_PERMITS)));
+        self
     }
 
     /// Takes another clock than the machine's.
@@ -271,6 +279,7 @@ impl Scheduler {
     ) -> Result<RunSummary> {
         let AcceptedRun { run, job, mut heart } = run;
         let span = tracing::info_span!("run", run_id = run.run_id, job = run.spec.job);
+        let log = KeptLog::begin(&self.site.lake, &run.run_id, &self.site.clock);
         let drive = Drive { site: &self.site, job, cancel, events };
         let ended = tokio::select! {
             biased;
@@ -280,6 +289,7 @@ impl Scheduler {
             ended = Box::pin(drive.run(&mut heart, run.clone()).instrument(span)) => ended,
         };
         heart.stop().await;
+        log.end().await;
         ended
     }
 
@@ -370,7 +380,8 @@ impl Scheduler {
         self.site.backend.executors().await
     }
 
-    fn heart(&self) -> Heart {
+    /// A heart of a driver of this lake.
+    pub(crate) fn heart(&self) -> Heart {
         Heart::new(&self.site.lake, self.site.pace.beat)
     }
 }
@@ -426,6 +437,24 @@ impl AcceptedRun {
         self.run.sequence
     }
 
+    /// Text of its job's files, in bytes.
+    pub(crate) fn text_bytes(&self) -> usize {
+        self.run.spec.files.iter().map(|(path, text)| path.len() + text.len()).sum()
+    }
+
+    /// Who has asked for it.
+    pub fn principal(&self) -> &str {
+        &self.run.spec.principal
+    }
+
+    /// Lets the run wait: it keeps its number, and `keeper` says that somebody will drive it.
+    pub(crate) async fn park(self, keeper: &mut Heart) -> ParkedRun {
+        let Self { run, heart, .. } = self;
+        keeper.drives(&run.run_id).await;
+        heart.stop().await;
+        ParkedRun { run }
+    }
+
     /// Leaves the run to whoever drives it already.
     pub async fn release(self) {
         self.heart.stop().await;
@@ -434,6 +463,28 @@ impl AcceptedRun {
     /// Whether an earlier request with the same key has made it.
     pub fn is_repeated(&self) -> bool {
         self.run.repeated
+    }
+}
+
+/// A run that waits for its turn.
+#[derive(Debug)]
+pub(crate) struct ParkedRun {
+    run: Accepted,
+}
+
+impl ParkedRun {
+    /// The run, ready to be driven; `keeper` lets it go.
+    pub(crate) async fn unpark(self, scheduler: &Scheduler, keeper: &mut Heart) -> AcceptedRun {
+        let Self { run } = self;
+        let mut heart = scheduler.heart();
+        if run.repeated {
+            // Somebody else may drive it: whoever looks must not take the keeper for that.
+            keeper.leaves_now(&run.run_id).await;
+        } else {
+            heart.drives(&run.run_id).await;
+            keeper.leaves(&run.run_id).await;
+        }
+        AcceptedRun { run, job: None, heart }
     }
 }
 

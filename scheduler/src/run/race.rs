@@ -69,7 +69,7 @@ where
 }
 
 /// An error and everything under it in one line.
-pub(crate) fn chain(error: &Error) -> String {
+pub fn chain(error: &Error) -> String {
     let mut text = error.to_string();
     let mut source = std::error::Error::source(error);
     while let Some(next) = source {

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 use lakewright_compiler::{Diagnostics, Job, JobFolder};
 use lakewright_error::{Error, ErrorKind, Result};
 use lakewright_lake::{Prefix, state::Spec};
+use tokio::sync::Semaphore;
 
 use super::RunOptions;
 use crate::{Backend, Clock};
@@ -21,6 +22,8 @@ pub(crate) struct Site {
     pub(crate) compile: Arc<Compile>,
     pub(crate) open_raw: Arc<OpenRaw>,
     pub(crate) pace: Pace,
+    /// Steps that execute at once, of all runs.
+    pub(crate) steps: Arc<Semaphore>,
 }
 
 /// How often a driver looks at others, and they at it.

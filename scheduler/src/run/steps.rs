@@ -13,7 +13,7 @@ use lakewright_engine::{RuleReport, StepProgress};
 use lakewright_error::{Error, ErrorKind, Result};
 use lakewright_lake::{
     DataFile, layout,
-    state::{Format, JobSlot, Outcome, StepRecord, Verdict, Written, WrittenChecks, read_object},
+    state::{Format, JobSlot, Outcome, StepRecord, StepTimes, Verdict, Written, WrittenChecks, read_object},
 };
 use tokio::{sync::mpsc, time::Instant};
 use uuid::Uuid;
@@ -138,15 +138,20 @@ impl StepRun {
             (covered, note) = (affected.covered(), affected.note.clone());
         }
         let task = at.task(&self.model, inputs)?;
+        let waiting = Instant::now();
+        let place = self.site.steps.acquire().await;
+        let place = place.map_err(|_| Error::new(ErrorKind::Internal, "steps are not executed any more"))?;
         let started = Instant::now();
+        let throttled = lakewright_lake::s3::throttled();
         let table = self.model.name.clone();
         let events = self.events.clone();
         let progress = move |progress: StepProgress| {
             // A full queue means that nobody looks at progress right now; the next report holds these counts too.
             let _ = events.try_send(RunEvent::StepProgressed { step: table.clone(), progress });
         };
-        let StepOutput { files, quarantined, rules, progress, reports } =
+        let StepOutput { files, quarantined, rules, progress, reports, executions, tasks } =
             self.site.backend.execute(task, &progress).await?;
+        drop(place);
         let mut record = self.record();
         if let Some(note) = note {
             tracing::warn!(step = %self.model.name, "rows came too late for the lookback");
@@ -159,6 +164,12 @@ impl StepRun {
         record.files = files.len() as u64;
         record.bytes = files.iter().map(|file| file.size_bytes).sum();
         record.bytes_spilled = progress.bytes_spilled;
+        record.times = Some(StepTimes {
+            waited_us: u64::try_from((started - waiting).as_micros()).unwrap_or(u64::MAX),
+            executions: executions.max(1),
+            throttled: lakewright_lake::s3::throttled() - throttled,
+            tasks,
+        });
         record.duration_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
         let checks = self.checks(quarantined, rules, record.rows_out).await?;
         Ok(Written {
@@ -272,6 +283,7 @@ pub(crate) fn empty_record() -> StepRecord {
         bytes: 0,
         bytes_spilled: 0,
         duration_us: 0,
+        times: None,
         reads: Vec::new(),
         checks: Vec::new(),
         version: None,

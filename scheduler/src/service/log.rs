@@ -35,6 +35,8 @@ struct Written {
     last: u64,
     /// By step: the number of its progress, and when it came.
     progress: BTreeMap<String, (u64, Instant)>,
+    /// The number of the run's place in the queue.
+    queued: Option<u64>,
     is_complete: bool,
 }
 
@@ -71,6 +73,12 @@ impl RunLog {
             }
             let number = written.last + 1;
             written.progress.insert(progress.table.clone(), (number, now));
+        }
+        if matches!(event, Event::Queued(_)) {
+            let number = written.last + 1;
+            if let Some(before) = written.queued.replace(number) {
+                written.events.remove(&before);
+            }
         }
         if let Event::StepFinished(finished) = &event
             && let Some((number, _)) = written.progress.remove(&finished.table)

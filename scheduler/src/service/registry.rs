@@ -1,6 +1,6 @@
-//! The runs that this process drives, and their logs.
+//! The runs that this process drives or lets wait, and their logs.
 //!
-//! Data flow: an accepted run -> one task drives it -> its events go into its [`RunLog`], its end last.
+//! Data flow: an accepted run -> [`Admission`] -> one task drives it -> its events go into its [`RunLog`], its end last.
 //!
 //! Invariant: a run has at most one driver in this process. A run that has no end yet is driven again until it has
 //! one, it is broken, or the process stops.
@@ -22,17 +22,24 @@ use tokio::{sync::oneshot, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::{log::RunLog, wire};
-use crate::{AcceptedRun, Clock, RunEvent, RunRecord, RunRequest, RunState, Scheduler, read_run, run::abort_error};
-
-/// Runs driven at once; more are refused.
-const RUNS_MAX: usize = 256;
+use super::{
+    admission::{Admission, Owner, RunLimits},
+    log::RunLog,
+    wire,
+};
+use crate::{
+    AcceptedRun, Clock, RunEvent, RunRecord, RunRequest, RunState, Scheduler, read_run,
+    run::{Heart, ParkedRun, abort_error},
+};
 
 /// Logs of ended runs that are kept. Watchers of older runs get what the lake's record says.
 const ENDED_LOGS_MAX: usize = 64;
 
 /// Pause before a run that has no end yet is driven again; it doubles up to the second value.
 const AGAIN_PAUSES: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(60));
+
+/// Text of the jobs of all runs that wait.
+const PARKED_BYTES_MAX: usize = 256 << 20;
 
 /// A run of this process.
 #[derive(Debug)]
@@ -58,52 +65,70 @@ pub(super) struct Registry {
     clock: Arc<dyn Clock>,
     /// Fires when the process stops.
     pub(super) stop: CancellationToken,
+    pub(super) limits: RunLimits,
     runs: Mutex<Runs>,
+    keeper: tokio::sync::Mutex<Keeper>,
     tasks: tokio::sync::Mutex<JoinSet<()>>,
 }
 
 #[derive(Debug, Default)]
 struct Runs {
-    driven: BTreeMap<String, Arc<LiveRun>>,
+    /// Driven or waiting.
+    live: BTreeMap<String, Arc<LiveRun>>,
+    admission: Admission,
+    /// The place of each run that waits, as last told.
+    places: BTreeMap<String, u32>,
+    parked_bytes: usize,
     ended: VecDeque<Arc<LiveRun>>,
+}
+
+/// Keeps the runs that wait. Whoever holds its lock changes the queue.
+#[derive(Debug)]
+struct Keeper {
+    parked: BTreeMap<String, (ParkedRun, usize)>,
+    /// Says that somebody will drive them; none once the process stops.
+    heart: Option<Heart>,
 }
 
 impl Registry {
     /// A registry without runs.
-    pub(super) fn new(scheduler: Scheduler, lake: Prefix, clock: Arc<dyn Clock>, stop: CancellationToken) -> Self {
+    pub(super) fn new(
+        scheduler: Scheduler,
+        lake: Prefix,
+        clock: Arc<dyn Clock>,
+        limits: RunLimits,
+        stop: CancellationToken,
+    ) -> Self {
         let (runs, tasks) = (Mutex::default(), tokio::sync::Mutex::default());
-        Self { scheduler, lake, clock, stop, runs, tasks }
+        let keeper = Keeper { parked: BTreeMap::new(), heart: Some(scheduler.heart()) };
+        Self { scheduler, lake, clock, stop, limits, runs, keeper: tokio::sync::Mutex::new(keeper), tasks }
     }
 
-    /// Drives every unfinished run of the lake.
+    /// Takes in every unfinished run of the lake, however many may wait.
     ///
     /// # Errors
     /// As [`Scheduler::unfinished`].
     pub(super) async fn resume(self: &Arc<Self>) -> Result<()> {
         for run in self.scheduler.unfinished().await? {
             tracing::info!(run_id = run.run_id(), job = run.job(), "run resumed");
-            self.start(run).await;
+            self.take_in(run).await;
         }
         Ok(())
     }
 
-    /// Accepts a run and drives it. The run is driven even if whoever asked does not wait for the answer.
+    /// Accepts a run, and drives it when its turn has come, even if whoever asked does not wait for the answer.
     ///
     /// # Errors
-    /// As [`Scheduler::accept`]; [`ErrorKind::Exhausted`]: too many runs are driven;
+    /// As [`Scheduler::accept`]; [`ErrorKind::Exhausted`]: too many runs wait, and this one was not accepted;
     /// [`ErrorKind::Unavailable`]: the process stops.
     pub(super) async fn submit(self: &Arc<Self>, request: RunRequest, job: Job) -> Result<Submitted> {
-        if self.runs().driven.len() >= RUNS_MAX {
-            return Err(Error::new(ErrorKind::Exhausted, "the scheduler drives as many runs as it can")
-                .with("limit", RUNS_MAX)
-                .with_hint("try again when some have ended"));
-        }
+        self.promise()?;
         let (sender, receiver) = oneshot::channel();
         let registry = Arc::clone(self);
         self.spawn(async move {
             let accepted = tokio::select! {
                 () = registry.stop.cancelled() => Err(stopping()),
-                accepted = registry.scheduler.accept_compiled(request, job) => accepted,
+                accepted = Box::pin(registry.scheduler.accept_compiled(request, job)) => accepted,
             };
             let answer = match accepted {
                 Ok(run) => {
@@ -112,22 +137,56 @@ impl Registry {
                         sequence: run.sequence(),
                         repeated: run.is_repeated(),
                     };
-                    registry.start(run).await;
+                    Box::pin(registry.take_in(run)).await;
                     Ok(submitted)
                 }
                 Err(error) => Err(error),
             };
+            registry.runs().admission.settle();
             let _ = sender.send(answer);
         })
         .await;
         receiver.await.unwrap_or_else(|_| Err(stopping()))
     }
 
+    fn promise(&self) -> Result<()> {
+        let mut runs = self.runs();
+        let (running, waiting) = runs.admission.counts();
+        if runs.parked_bytes < PARKED_BYTES_MAX && runs.admission.promise(self.limits) {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Exhausted, "the scheduler's queue is full, and the run was not accepted")
+            .with("running", running)
+            .with("waiting", waiting)
+            .with("limit", self.limits.queue_max)
+            .with_hint(
+                "submit it again when some have ended; `lakewright runs` shows them, and the settings runs_at_once and \
+                 queue_max of the scheduler say how many it takes",
+            ))
+    }
+
+    /// Runs that are driven, and that wait.
+    pub(super) fn counts(&self) -> (usize, usize) {
+        self.runs().admission.counts()
+    }
+
+    /// The place of a run that waits.
+    pub(super) fn place(&self, run_id: &str) -> Option<u32> {
+        self.runs().places.get(run_id).copied()
+    }
+
+    /// Lets a cancelled run that waits come to its end.
+    pub(super) async fn hurry(self: &Arc<Self>, run_id: &str) {
+        let mut keeper = self.keeper.lock().await;
+        self.runs().admission.hurry(run_id);
+        self.let_in(&mut keeper, None).await;
+    }
+
     /// The run, if this process drives it or remembers its log.
     pub(super) fn find(&self, run_id: &str) -> Option<Arc<LiveRun>> {
         let runs = self.runs();
         let ended = || runs.ended.iter().rev().find(|run| run.run_id == run_id);
-        runs.driven.get(run_id).or_else(ended).cloned()
+        runs.live.get(run_id).or_else(ended).cloned()
     }
 
     /// The run, driven by this process from here on if nobody else drives it; `None` if it has ended or is broken.
@@ -142,35 +201,100 @@ impl Registry {
             return Ok(None);
         }
         match self.scheduler.find(&record.run_id).await? {
-            Some(run) => Ok(Some(self.start(run).await)),
+            Some(run) => Ok(Some(self.take_in(run).await)),
             None => Ok(None),
         }
     }
 
     /// Waits until every task has stopped.
     pub(super) async fn drained(&self) {
-        let mut tasks = self.tasks.lock().await;
-        while tasks.join_next().await.is_some() {}
+        loop {
+            // Taken out: a task may want to begin another one, which then sees that the process stops.
+            let mut tasks = std::mem::take(&mut *self.tasks.lock().await);
+            if tasks.is_empty() {
+                break;
+            }
+            while tasks.join_next().await.is_some() {}
+        }
+        if let Some(heart) = self.keeper.lock().await.heart.take() {
+            heart.stop().await;
+        }
     }
 
-    async fn start(self: &Arc<Self>, run: AcceptedRun) -> Arc<LiveRun> {
+    /// Drives a run now, or lets it wait for its turn.
+    async fn take_in(self: &Arc<Self>, run: AcceptedRun) -> Arc<LiveRun> {
         let (live, is_new) = self.enter(&run);
-        if is_new {
-            let (registry, driven) = (Arc::clone(self), Arc::clone(&live));
-            // A thread of its own: planning is work without pauses, which must not hold up the calls of others.
-            let here = tokio::runtime::Handle::current();
-            let mut tasks = self.tasks.lock().await;
-            tasks.spawn_blocking(move || here.block_on(registry.drive(run, driven)));
-        } else {
+        if !is_new {
             run.release().await;
+            return live;
         }
+        let owner =
+            Owner { principal: run.principal().to_owned(), job: run.job().to_owned(), sequence: run.sequence() };
+        let mut keeper = self.keeper.lock().await;
+        self.runs().admission.join(run.run_id(), owner);
+        self.let_in(&mut keeper, Some(run)).await;
         live
+    }
+
+    /// Lets runs in whose turn has come; `new` has joined just now, and is not parked yet.
+    async fn let_in(self: &Arc<Self>, keeper: &mut Keeper, mut new: Option<AcceptedRun>) {
+        let admitted = self.runs().admission.admit(self.limits.runs_at_once);
+        for run_id in admitted {
+            let run = match new.take_if(|run| run.run_id() == run_id) {
+                Some(run) => run,
+                None => {
+                    let (Some((parked, bytes)), Some(heart)) = (keeper.parked.remove(&run_id), &mut keeper.heart)
+                    else {
+                        continue;
+                    };
+                    self.runs().parked_bytes -= bytes;
+                    parked.unpark(&self.scheduler, heart).await
+                }
+            };
+            self.start(run).await;
+        }
+        match (new, &mut keeper.heart) {
+            (Some(run), Some(heart)) => {
+                let (run_id, bytes) = (run.run_id().to_owned(), run.text_bytes());
+                keeper.parked.insert(run_id, (run.park(heart).await, bytes));
+                self.runs().parked_bytes += bytes;
+            }
+            // The process stops: the next one finds it.
+            (Some(run), None) => run.release().await,
+            (None, _) => {}
+        }
+        self.tell_places();
+    }
+
+    /// Tells those who wait where they are, if that has changed.
+    fn tell_places(&self) {
+        let now_us = self.clock.now_us();
+        let mut runs = self.runs();
+        let places = runs.admission.places();
+        let running = u32::try_from(runs.admission.counts().0).unwrap_or(u32::MAX);
+        for (run_id, place) in &places {
+            if runs.places.get(run_id) != Some(place)
+                && let Some(live) = runs.live.get(run_id)
+            {
+                live.log.append(now_us, wire::event(&RunEvent::Queued { place: *place, running }));
+            }
+        }
+        runs.places = places;
+    }
+
+    async fn start(self: &Arc<Self>, run: AcceptedRun) {
+        let Some(driven) = self.runs().live.get(run.run_id()).cloned() else { return };
+        let registry = Arc::clone(self);
+        // A thread of its own: planning is work without pauses, which must not hold up the calls of others.
+        let here = tokio::runtime::Handle::current();
+        let mut tasks = self.tasks.lock().await;
+        tasks.spawn_blocking(move || here.block_on(registry.drive(run, driven)));
     }
 
     /// The live run for an accepted one, and whether it is new.
     fn enter(&self, run: &AcceptedRun) -> (Arc<LiveRun>, bool) {
         let mut runs = self.runs();
-        if let Some(live) = runs.driven.get(run.run_id()) {
+        if let Some(live) = runs.live.get(run.run_id()) {
             return (Arc::clone(live), false);
         }
         let live = Arc::new(LiveRun {
@@ -178,7 +302,7 @@ impl Registry {
             log: RunLog::new(Uuid::new_v4().to_string()),
             cancel: CancellationToken::new(),
         });
-        runs.driven.insert(live.run_id.clone(), Arc::clone(&live));
+        runs.live.insert(live.run_id.clone(), Arc::clone(&live));
         (live, true)
     }
 
@@ -188,7 +312,7 @@ impl Registry {
         tasks.spawn(task);
     }
 
-    async fn drive(&self, run: AcceptedRun, live: Arc<LiveRun>) {
+    async fn drive(self: &Arc<Self>, run: AcceptedRun, live: Arc<LiveRun>) {
         let (log_of, clock) = (Arc::clone(&live), Arc::clone(&self.clock));
         let events = move |event: RunEvent| log_of.log.append(clock.now_us(), wire::event(&event));
         let (mut pause, pause_max) = AGAIN_PAUSES;
@@ -217,7 +341,7 @@ impl Registry {
         }
     }
 
-    async fn end(&self, live: &LiveRun, record: &RunRecord, error: Option<Error>) {
+    async fn end(self: &Arc<Self>, live: &LiveRun, record: &RunRecord, error: Option<Error>) {
         tracing::info!(run_id = live.run_id, state = ?record.state, "run has ended");
         let detail = match &error {
             // What this driver was told may be less than what the run failed of.
@@ -225,8 +349,15 @@ impl Registry {
             _ => failure_detail(&self.lake, record).await,
         };
         live.log.append(self.clock.now_us(), Event::Ended(wire::ended(record, detail)));
+        self.forget(&live.run_id);
+        let mut keeper = self.keeper.lock().await;
+        self.let_in(&mut keeper, None).await;
+    }
+
+    fn forget(&self, run_id: &str) {
         let mut runs = self.runs();
-        if let Some(live) = runs.driven.remove(&live.run_id) {
+        runs.admission.leave(run_id);
+        if let Some(live) = runs.live.remove(run_id) {
             runs.ended.push_back(live);
         }
         while runs.ended.len() > ENDED_LOGS_MAX {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lakewright_lake::state::{CheckRecord, SourceRead};
+use lakewright_lake::state::{CheckRecord, SourceRead, StepTimes};
 use lakewright_proto::v1::{self, run_event::Event};
 
 use crate::{ExecutorInfo, LakeTable, RunEvent, RunRecord, RunState, RunSummary, StepAction, StepSummary, StepWork};
@@ -47,8 +47,19 @@ fn step(step: &StepSummary) -> v1::StepSummary {
         bytes_spilled: step.bytes_spilled,
         duration_us: micros(step.duration),
         version: step.version,
+        times: step.times.as_ref().map(times),
         checks: step.checks.iter().map(check).collect(),
     }
+}
+
+fn times(times: &StepTimes) -> v1::StepTimes {
+    let tasks = times.tasks.as_ref().map(|tasks| v1::TaskTimes {
+        tasks: tasks.tasks,
+        slowest_us: tasks.slowest_us,
+        median_us: tasks.median_us,
+        slowest_on: tasks.slowest_on.clone(),
+    });
+    v1::StepTimes { waited_us: times.waited_us, executions: times.executions, throttled: times.throttled, tasks }
 }
 
 fn check(record: &CheckRecord) -> v1::CheckResult {
@@ -69,6 +80,7 @@ fn summary(summary: &RunSummary) -> v1::RunSummary {
         steps: summary.steps.iter().map(step).collect(),
         duration_us: micros(summary.duration),
         reads: summary.reads.iter().map(read).collect(),
+        waited_us: micros(summary.waited),
     }
 }
 
@@ -100,6 +112,7 @@ pub(super) fn run(record: &RunRecord) -> v1::Run {
         state: state(record.state).into(),
         accepted_us: record.accepted_us,
         failure: record.failure.clone().unwrap_or_default(),
+        place: record.place,
         summary: record.summary.as_ref().map(summary),
     }
 }
@@ -117,6 +130,7 @@ pub(super) fn event(event: &RunEvent) -> Event {
         }
         RunEvent::Resuming { run_id } => Event::Resuming(v1::EarlierRun { run_id: run_id.clone() }),
         RunEvent::Waiting { run_id } => Event::Waiting(v1::EarlierRun { run_id: run_id.clone() }),
+        RunEvent::Queued { place, running } => Event::Queued(v1::RunQueued { place: *place, running: *running }),
         RunEvent::Planned { steps } => {
             let planned = |(table, planned): &(lakewright_compiler::TableName, StepAction)| v1::PlannedStep {
                 table: table.to_string(),

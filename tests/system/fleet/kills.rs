@@ -125,15 +125,49 @@ fn a_run_survives_the_loss_of_all_executors_and_of_one_that_is_asked_to_stop() {
 }
 
 #[test]
-fn two_schedulers_on_one_lake_do_no_harm() {
+fn a_scheduler_that_was_frozen_and_comes_back_does_no_harm() {
     let (expected, _) = undisturbed();
     let project = project();
     let mut first = Fleet::start(&project, 1);
     let run_id = submit_until(&first, 0);
+    first.freeze_scheduler();
+    // It stands by, and leads when the first has been silent for long enough.
     let second = Fleet::start(&project, 1);
+    first.thaw_scheduler();
     let answer = second.lakewright(&["submit"]);
     assert_eq!(answer.code, Some(0), "{answer:?}");
-    first.add_executor();
     await_success(&project, &run_id);
     assert_eq!(project.contents(&MUSIC_TABLES), expected);
+    assert_eq!(first.scheduler_code(), Some(1), "a scheduler that another one has taken for dead goes on");
+}
+
+#[test]
+fn an_executor_that_is_frozen_is_given_up_and_its_tasks_are_run_by_others() {
+    let (expected, files_at_end) = undisturbed();
+    for seed in kills().take(if requirement::number("LAKEWRIGHT_KILLS").is_some() { usize::MAX } else { 1 }) {
+        let mut project = project();
+        project.set_variables(vec![("LAKEWRIGHT_STALL_TIMEOUT", "4s".to_owned())]);
+        let fleet = Fleet::start(&project, 2);
+        let run_id = submit_until(&fleet, 4 + draw(seed + 200, files_at_end / 2));
+        fleet.freeze_executor(0);
+        await_success(&project, &run_id);
+        fleet.thaw_executor(0);
+        assert_eq!(project.contents(&MUSIC_TABLES), expected, "seed {seed}");
+    }
+}
+
+#[test]
+fn the_scheduler_that_stands_by_goes_on_with_the_run_of_one_that_was_killed() {
+    let (expected, files_at_end) = undisturbed();
+    for seed in kills().take(if requirement::number("LAKEWRIGHT_KILLS").is_some() { usize::MAX } else { 1 }) {
+        let project = project();
+        let mut fleet = Fleet::start(&project, 2);
+        let standby = Fleet::stand_by(&project);
+        let run_id = submit_until(&fleet, 4 + draw(seed + 300, files_at_end));
+        fleet.kill_scheduler();
+        let both = format!("{},{}", fleet.url, standby.url);
+        let watched = project.lakewright(&["watch", &run_id, "--scheduler", &both]);
+        assert_eq!(watched.code, Some(0), "seed {seed}: {watched:?}");
+        assert_eq!(project.contents(&MUSIC_TABLES), expected, "seed {seed}");
+    }
 }

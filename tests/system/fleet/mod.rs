@@ -1,7 +1,8 @@
 //! Fleets: a scheduler and executors as real processes, compared with one process that does the same.
 
 mod corners;
+mod faults;
 mod kills;
 mod music;
-mod process;
+pub(crate) mod process;
 mod tpch;

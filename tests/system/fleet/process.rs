@@ -5,6 +5,8 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
+use serde_json::Value;
+
 use crate::{
     project::{Answer, Project},
     service::process::{await_some, spawn},
@@ -12,16 +14,16 @@ use crate::{
 
 /// A fleet on the lake of a project; all of its processes are killed when it is dropped.
 #[derive(Debug)]
-pub(super) struct Fleet<'a> {
-    pub(super) project: &'a Project,
-    url: String,
+pub(crate) struct Fleet<'a> {
+    pub(crate) project: &'a Project,
+    pub(crate) url: String,
     scheduler: Child,
     executors: Vec<Child>,
 }
 
 impl<'a> Fleet<'a> {
     /// Starts a scheduler and as many executors of one slot each, and waits until all have joined.
-    pub(super) fn start(project: &'a Project, executors: usize) -> Self {
+    pub(crate) fn start(project: &'a Project, executors: usize) -> Self {
         let (scheduler, url) = start_scheduler(project);
         let mut fleet = Self { project, url, scheduler, executors: Vec::new() };
         for _ in 0..executors {
@@ -32,60 +34,105 @@ impl<'a> Fleet<'a> {
     }
 
     /// Starts one more executor; does not wait until it has joined.
-    pub(super) fn add_executor(&mut self) {
+    pub(crate) fn add_executor(&mut self) {
+        self.add_executor_with(&[]);
+    }
+
+    /// Starts one more executor with other settings than usual.
+    pub(crate) fn add_executor_with(&mut self, variables: &[(&str, &str)]) {
         let arguments = ["executor", "--threads", "1", "--memory", "256MB", "--spill-dir", ".lakewright/executors"];
         let mut command = self.project.command(&arguments);
+        command.envs(variables.iter().copied());
         let child = command.stdout(Stdio::null()).stderr(Stdio::inherit()).spawn();
         self.executors.push(child.expect("the executor starts"));
     }
 
     /// Waits until exactly so many executors are members.
-    pub(super) fn await_executors(&self, count: usize) {
+    pub(crate) fn await_executors(&self, count: usize) {
         await_some(&format!("{count} executors"), || (self.members().len() == count).then_some(()));
     }
 
     /// The ids of the executors that have joined.
-    pub(super) fn members(&self) -> Vec<String> {
-        let listed = self.project.json(&["executors", "--scheduler", &self.url]);
+    pub(crate) fn members(&self) -> Vec<String> {
+        let answer = self.lakewright(&["executors", "--json"]);
+        // One that stands by does not know its executors yet.
+        if answer.code == Some(3) {
+            return Vec::new();
+        }
+        let listed: Value = serde_json::from_str(&answer.stdout).unwrap_or_else(|error| panic!("{error}: {answer:?}"));
         let executors = listed["executors"].as_array().cloned().unwrap_or_default();
         executors.iter().filter_map(|executor| executor["id"].as_str().map(str::to_owned)).collect()
     }
 
     /// The binary as a client of the scheduler.
-    pub(super) fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         self.project.command(&[arguments, &["--scheduler", &self.url]].concat())
     }
 
     /// Runs the binary as a client of the scheduler.
-    pub(super) fn lakewright(&self, arguments: &[&str]) -> Answer {
+    pub(crate) fn lakewright(&self, arguments: &[&str]) -> Answer {
         Answer::of(&mut self.command(arguments))
     }
 
     /// Submits the project's job and waits for its end, which must be good.
-    pub(super) fn submit(&self) {
+    pub(crate) fn submit(&self) {
         let answer = self.lakewright(&["submit"]);
         assert_eq!(answer.code, Some(0), "{answer:?}");
     }
 
     /// Kills an executor at once.
-    pub(super) fn kill_executor(&mut self, index: usize) {
+    pub(crate) fn kill_executor(&mut self, index: usize) {
         let mut child = self.executors.remove(index);
         child.kill().expect("the executor can be killed");
         child.wait().expect("the executor can be awaited");
     }
 
     /// Asks an executor to stop, and gives its exit code.
-    pub(super) fn terminate_executor(&mut self, index: usize) -> Option<i32> {
+    pub(crate) fn terminate_executor(&mut self, index: usize) -> Option<i32> {
         let mut child = self.executors.remove(index);
         let pid = child.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs").success());
         await_some("the executor stops", || child.try_wait().expect("the executor can be asked")).code()
     }
 
-    /// Kills the scheduler at once, and starts another one elsewhere.
-    pub(super) fn replace_scheduler(&mut self) {
+    /// Starts a scheduler that stands by, without executors.
+    pub(crate) fn stand_by(project: &'a Project) -> Self {
+        let (scheduler, url) = start_scheduler(project);
+        Self { project, url, scheduler, executors: Vec::new() }
+    }
+
+    /// Stops an executor in whatever it does, until it is thawed.
+    pub(crate) fn freeze_executor(&self, index: usize) {
+        signal(&self.executors[index], "STOP");
+    }
+
+    pub(crate) fn thaw_executor(&self, index: usize) {
+        signal(&self.executors[index], "CONT");
+    }
+
+    /// Stops the scheduler in whatever it does, until it is thawed.
+    pub(crate) fn freeze_scheduler(&self) {
+        signal(&self.scheduler, "STOP");
+    }
+
+    pub(crate) fn thaw_scheduler(&self) {
+        signal(&self.scheduler, "CONT");
+    }
+
+    /// Kills the scheduler at once.
+    pub(crate) fn kill_scheduler(&mut self) {
         self.scheduler.kill().expect("the scheduler can be killed");
         self.scheduler.wait().expect("the scheduler can be awaited");
+    }
+
+    /// Waits until the scheduler has ended by itself, and gives its exit code.
+    pub(crate) fn scheduler_code(&mut self) -> Option<i32> {
+        await_some("the scheduler ends", || self.scheduler.try_wait().expect("the scheduler can be asked")).code()
+    }
+
+    /// Kills the scheduler at once, and starts another one elsewhere.
+    pub(crate) fn replace_scheduler(&mut self) {
+        self.kill_scheduler();
         (self.scheduler, self.url) = start_scheduler(self.project);
     }
 }
@@ -97,6 +144,11 @@ impl Drop for Fleet<'_> {
             let _ = child.wait();
         }
     }
+}
+
+fn signal(child: &Child, name: &str) {
+    let status = Command::new("kill").args([format!("-{name}"), child.id().to_string()]).status();
+    assert!(status.expect("kill runs").success());
 }
 
 fn start_scheduler(project: &Project) -> (Child, String) {

@@ -1,7 +1,7 @@
 //! S3 that throttles, and a program that dies: the rows are those of an undisturbed run.
 
 use super::{Bucketed, local_contents};
-use crate::project::MUSIC_TABLES;
+use crate::{fleet::process::Fleet, project::MUSIC_TABLES, requirement};
 
 #[test]
 fn a_store_that_refuses_a_third_of_the_requests_gives_the_same_rows() {
@@ -14,6 +14,25 @@ fn a_store_that_refuses_a_third_of_the_requests_gives_the_same_rows() {
     assert_eq!(bucketed.project.contents(&MUSIC_TABLES), local_contents(300, 100, 2));
     let unfinished = bucketed.server.script(&["unfinished", bucketed.server.endpoint(), "music"]);
     assert_eq!(unfinished["uploads"], 0);
+}
+
+#[test]
+fn a_fleet_over_a_store_that_throttles_and_drops_connections_gives_the_same_rows() {
+    let rounds = requirement::number("LAKEWRIGHT_KILLS").unwrap_or(1.0);
+    let mut round = 0.0;
+    while round < rounds {
+        let Some(bucketed) = Bucketed::music("a fleet over a bad store", 300, 20, 2) else { return };
+        let fleet = Fleet::start(&bucketed.project, 2);
+        bucketed.proxy.refuse(30);
+        bucketed.proxy.drop_connections(10);
+        fleet.submit();
+        let (refused, dropped) = (bucketed.proxy.refused(), bucketed.proxy.dropped());
+        assert!(refused > 50 && dropped > 10, "{refused} refused, {dropped} dropped");
+        bucketed.proxy.refuse(0);
+        bucketed.proxy.drop_connections(0);
+        assert_eq!(bucketed.project.contents(&MUSIC_TABLES), local_contents(300, 20, 2));
+        round += 1.0;
+    }
 }
 
 #[test]

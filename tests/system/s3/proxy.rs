@@ -27,6 +27,8 @@ struct Shared {
     requests: Mutex<Vec<String>>,
     refused_percent: AtomicU64,
     refused: AtomicU64,
+    dropped_percent: AtomicU64,
+    dropped: AtomicU64,
     forgets_conditions: AtomicBool,
 }
 
@@ -61,6 +63,16 @@ impl Proxy {
         self.shared.refused_percent.store(percent, Ordering::Relaxed);
     }
 
+    /// From now on drops the connections of `percent` of the requests, half of them after the server has done its work.
+    pub(super) fn drop_connections(&self, percent: u64) {
+        self.shared.dropped_percent.store(percent, Ordering::Relaxed);
+    }
+
+    /// Requests whose connection was dropped.
+    pub(super) fn dropped(&self) -> u64 {
+        self.shared.dropped.load(Ordering::Relaxed)
+    }
+
     /// Requests that were answered with 503.
     pub(super) fn refused(&self) -> u64 {
         self.shared.refused.load(Ordering::Relaxed)
@@ -88,11 +100,21 @@ impl Shared {
             let head = format!("HTTP/1.1 503 Slow Down\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
             return client.write_all(format!("{head}{SLOW_DOWN}").as_bytes()).ok();
         }
+        // Drawn from other numbers than refusals, so that neither hides the other.
+        let is_dropped = draw(number ^ 0x5555) % 100 < self.dropped_percent.load(Ordering::Relaxed);
+        if is_dropped && number.is_multiple_of(2) {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+            return None;
+        }
         let mut upstream = TcpStream::connect(&self.upstream).ok()?;
         upstream.write_all(self.forwarded(&head).as_bytes()).ok()?;
         upstream.write_all(&body).ok()?;
         let mut answer = Vec::new();
         upstream.read_to_end(&mut answer).ok()?;
+        if is_dropped {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+            return None;
+        }
         client.write_all(&answer).ok()
     }
 

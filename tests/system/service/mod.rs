@@ -3,4 +3,6 @@
 mod access;
 pub(crate) mod process;
 mod python;
+mod queue;
 mod runs;
+mod told;

@@ -81,6 +81,26 @@ pub(crate) struct RunIdArgs {
     pub(crate) run: String,
 }
 
+/// Arguments of `logs`.
+#[derive(Args, Debug)]
+pub(crate) struct LogsArgs {
+    /// The run's id or a unique beginning of it; the newest run by default
+    pub(crate) run: Option<String>,
+    /// Show what comes until the run has ended
+    #[arg(long)]
+    pub(crate) follow: bool,
+    /// Only what is about this step, for example staging.events
+    #[arg(long, value_name = "TABLE")]
+    pub(crate) step: Option<String>,
+}
+
+/// Arguments of `explain`.
+#[derive(Args, Debug)]
+pub(crate) struct ExplainArgs {
+    /// The run's id or a unique beginning of it; the newest run by default
+    pub(crate) run: Option<String>,
+}
+
 /// Arguments of `retry`.
 #[derive(Args, Debug)]
 pub(crate) struct RetryArgs {

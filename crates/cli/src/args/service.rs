@@ -21,13 +21,21 @@ pub(crate) struct SchedulerArgs {
 /// Arguments of `executor`. Tasks at once are `--threads`, their memory `--memory`, their directory `--spill-dir`.
 #[derive(Args, Debug)]
 pub(crate) struct ExecutorArgs {
-    /// The address of this machine for the fleet: loopback or a private interface. With a port, that one takes tasks and
-    /// the next one gives rows
-    #[arg(long, value_name = "IP[:PORT]", default_value = "127.0.0.1")]
+    /// The address of this machine for the fleet, or a name that has it: loopback or a private interface. With a port, that
+    /// one takes tasks and the next one gives rows
+    #[arg(long, value_name = "HOST[:PORT]", default_value = "127.0.0.1")]
     pub(crate) listen: String,
     /// Seconds that it may go on with its tasks when it is asked to stop
     #[arg(long, value_name = "SECONDS", default_value_t = 100)]
     pub(crate) drain: u64,
+}
+
+/// Arguments of `health`.
+#[derive(Args, Debug)]
+pub(crate) struct HealthArgs {
+    /// The executors of this machine, by their `--spill-dir`; nothing is connected to
+    #[arg(long)]
+    pub(crate) executor: bool,
 }
 
 /// Arguments of `certs`.

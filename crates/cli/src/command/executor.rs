@@ -1,10 +1,6 @@
 //! `executor`, and the fleets of `scheduler` and `run`: who executes steps besides this process.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
-    time::Duration,
-};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use lakewright_engine::{Engine, fleet::LocalFiles};
 use lakewright_error::{Error, ErrorKind, Result};
@@ -27,17 +23,13 @@ const PATIENCE: Duration = Duration::from_secs(600);
 /// Runs as an executor until a signal asks it to stop.
 pub(super) async fn executor(invocation: &Invocation, arguments: &ExecutorArgs) -> Outcome {
     let place = invocation.any_place(None)?;
-    let (bind, port) = parse_listen(&arguments.listen)?;
+    let (bind, port) = split_listen(&arguments.listen);
     let settings = &place.settings;
     let lake = match &settings.fleet {
         Some(_) => None,
         None => Some(place.lake()?),
     };
-    let local = local_files(&place, bind);
-    if let Some(lake) = &lake {
-        local.check(lake)?;
-    }
-    let executor = ExecutorSettings {
+    let mut executor = ExecutorSettings {
         lake,
         fleet: settings.fleet.clone(),
         bind,
@@ -48,8 +40,12 @@ pub(super) async fn executor(invocation: &Invocation, arguments: &ExecutorArgs) 
         scratch: settings.spill_dir.clone(),
         scratch_limit_bytes: settings.spill_limit_bytes,
         drain: Duration::from_secs(arguments.drain),
-        local,
+        local: LocalFiles::Refused,
     };
+    executor.local = local_files(&place, executor.address().await?);
+    if let Some(lake) = &executor.lake {
+        executor.local.check(lake)?;
+    }
     let mut interrupts = Interrupts::new()?;
     let output = invocation.output;
     output.note(&format!("executor of {} slots", executor.slots));
@@ -66,17 +62,18 @@ pub(super) async fn executor(invocation: &Invocation, arguments: &ExecutorArgs) 
     }
 }
 
-/// Reads `IP` or `IP:PORT`.
-fn parse_listen(text: &str) -> Result<(IpAddr, Option<u16>)> {
-    if let Ok(address) = text.parse::<SocketAddr>() {
-        return Ok((address.ip(), Some(address.port()).filter(|port| *port > 0)));
+/// Takes `HOST` and `HOST:PORT` apart; port 0 is any.
+fn split_listen(text: &str) -> (String, Option<u16>) {
+    if let Ok(ip) = text.parse::<IpAddr>() {
+        return (ip.to_string(), None);
     }
-    text.parse().map(|ip| (ip, None)).map_err(|error| {
-        Error::new(ErrorKind::Invalid, "an executor listens at an IP address")
-            .with("location", text)
-            .with_hint("write --listen 10.0.0.6, or --listen 10.0.0.6:50051; fleet_host is for a name")
-            .with_source(error)
-    })
+    match text.rsplit_once(':') {
+        Some((host, port)) => match port.parse() {
+            Ok(port) => (host.to_owned(), Some(port).filter(|port| *port > 0)),
+            Err(_) => (text.to_owned(), None),
+        },
+        None => (text.to_owned(), None),
+    }
 }
 
 /// On loopback all of a fleet is on one machine, and sees one disk.
@@ -112,6 +109,7 @@ impl Hands {
                 host: place.settings.fleet_host.clone(),
                 local: local_files(place, bound.ip()),
                 patience: PATIENCE,
+                stall_max: place.settings.capacity.stall_timeout,
             })
             .await?,
         );
@@ -124,6 +122,27 @@ impl Hands {
         drop(self.backend);
         if let Some(fleet) = self.fleet.and_then(Arc::into_inner) {
             fleet.stop().await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_executor_listens_at_an_address_or_a_name_with_or_without_a_port() {
+        let cases = [
+            ("10.0.0.6", ("10.0.0.6", None)),
+            ("10.0.0.6:50051", ("10.0.0.6", Some(50051))),
+            ("10.0.0.6:0", ("10.0.0.6", None)),
+            ("::1", ("::1", None)),
+            ("[::1]:50051", ("[::1]", Some(50051))),
+            ("node-7", ("node-7", None)),
+            ("node-7:50051", ("node-7", Some(50051))),
+        ];
+        for (text, (host, port)) in cases {
+            assert_eq!(split_listen(text), (host.to_owned(), port), "{text}");
         }
     }
 }

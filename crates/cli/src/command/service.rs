@@ -6,9 +6,9 @@ use chrono::{DateTime, Utc};
 use lakewright_error::{Error, ErrorKind, Result};
 use lakewright_scheduler::{
     Scheduler,
-    service::{Access, RawRoots, ServiceSettings, TokenFile, read_identity, serve},
+    service::{Access, RawRoots, RunLimits, ServiceSettings, TokenFile, read_identity, serve},
 };
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::OnceCell};
 use tokio_util::sync::CancellationToken;
 
 use super::executor::Hands;
@@ -42,12 +42,22 @@ pub(super) async fn scheduler(invocation: &Invocation, arguments: &SchedulerArgs
     let scheme = if tls.is_some() { "https" } else { "http" };
     let bound = listener.local_addr().map_err(io::Error::other)?;
     let url = format!("{scheme}://{bound}");
-    let service = ServiceSettings { lake: lake.clone(), raw_roots, access, tls };
+    let limits = RunLimits { runs_at_once: settings.capacity.runs_at_once, queue_max: settings.capacity.queue_max };
+    let known_as = settings.fleet_host.as_ref().map(|host| format!("{scheme}://{host}:{}", bound.port()));
+    let address = known_as.unwrap_or_else(|| url.clone());
+    let service = ServiceSettings { lake: lake.clone(), raw_roots, access, tls, address, limits };
     service.check(&listener)?;
 
     let engine = place.engine()?;
-    let hands = Hands::of(&place, &lake, engine.clone(), settings.fleet.as_deref()).await?;
-    let scheduler = Scheduler::new(lake.clone(), engine, Arc::clone(&hands.backend));
+    let hands = OnceCell::new();
+    // A fleet is taken in by the scheduler that leads, and by no other.
+    let start = async || {
+        let made = Hands::of(&place, &lake, engine.clone(), settings.fleet.as_deref()).await?;
+        let scheduler = Scheduler::new(lake.clone(), engine.clone(), Arc::clone(&made.backend));
+        let _ = hands.set(made);
+        invocation.output.note("this scheduler leads");
+        Ok(scheduler.with_steps_at_once(settings.capacity.steps_at_once))
+    };
     let stop = CancellationToken::new();
     let mut interrupts = Interrupts::new()?;
     if let Some(file) = &arguments.address_file {
@@ -57,19 +67,24 @@ pub(super) async fn scheduler(invocation: &Invocation, arguments: &SchedulerArgs
     if arguments.insecure {
         invocation.output.complain("warning: --insecure: everybody on this machine may submit and cancel runs");
     }
-    let mut serving = Box::pin(serve(listener, scheduler, service, stop.clone()));
-    tokio::select! {
-        served = &mut serving => return Ok(served?),
-        () = interrupts.next() => stop.cancel(),
-    }
-    invocation.output.note("stopping: runs go on when a scheduler starts again; once more stops at once");
-    tokio::select! {
-        served = serving => {
-            hands.release().await;
-            Ok(served?)
+    let served = {
+        let mut serving = Box::pin(serve(listener, service, start, stop.clone()));
+        tokio::select! {
+            served = &mut serving => served,
+            () = interrupts.next() => {
+                stop.cancel();
+                invocation.output.note("stopping: runs go on when a scheduler leads again; once more stops at once");
+                tokio::select! {
+                    served = serving => served,
+                    () = interrupts.next() => return Ok(()),
+                }
+            }
         }
-        () = interrupts.next() => Ok(()),
+    };
+    if let Some(hands) = hands.into_inner() {
+        hands.release().await;
     }
+    Ok(served?)
 }
 
 pub(super) async fn bind(address: &str) -> Result<TcpListener> {

@@ -51,6 +51,10 @@ impl Progress {
             RunEvent::Accepted { run_id, sequence } => self.line(&format!("run {run_id} accepted (number {sequence})")),
             RunEvent::Resuming { run_id } => self.line(&format!("run {run_id} was not finished: it is resumed first")),
             RunEvent::Waiting { run_id } => self.line(&format!("waiting for run {run_id}, which somebody else drives")),
+            RunEvent::Queued { place, running } => {
+                let driven = counted(u64::from(*running), "run");
+                self.line(&format!("waiting in the queue, place {place}; {driven} driven at this moment"));
+            }
             RunEvent::Planned { steps } => {
                 let skipped = steps.iter().filter(|(_, action)| action.work == StepWork::Skip).count();
                 let all = counted(steps.len() as u64, "step");

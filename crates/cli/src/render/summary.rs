@@ -173,6 +173,14 @@ fn state_word(state: RunState, style: Style) -> String {
     }
 }
 
+/// The word for a run's state, with its place if it waits.
+fn queue_word(run: &RunRecord, style: Style) -> String {
+    match run.place {
+        Some(place) => format!("queued ({place})"),
+        None => state_word(run.state, style),
+    }
+}
+
 /// Renders the newest runs.
 pub(crate) fn runs_text(runs: &[RunRecord], width: usize, style: Style) -> String {
     let mut grid = Grid::new([
@@ -192,7 +200,7 @@ pub(crate) fn runs_text(runs: &[RunRecord], width: usize, style: Style) -> Strin
             run.job.clone(),
             run.sequence.to_string(),
             // Colours would be cut and counted as text.
-            state_word(run.state, Style::default()),
+            queue_word(run, Style::default()),
             instant(run.accepted_us),
             summary.map(|summary| duration(summary.duration)).unwrap_or_default(),
             summary.and_then(|summary| summary.release).map(|release| release.to_string()).unwrap_or_default(),
@@ -209,7 +217,7 @@ pub(crate) fn run_record_text(run: &RunRecord, history: &CheckHistory, width: us
         run.run_id,
         run.job,
         run.sequence,
-        state_word(run.state, style),
+        queue_word(run, style),
         instant(run.accepted_us),
     );
     if let Some(operation) = &run.operation {

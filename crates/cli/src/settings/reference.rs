@@ -14,7 +14,7 @@ pub(crate) struct Definition {
 }
 
 /// All settings.
-pub(crate) const DEFINITIONS: [Definition; 21] = [
+pub(crate) const DEFINITIONS: [Definition; 25] = [
     Definition {
         key: "lake",
         flag: Some("--lake"),
@@ -86,8 +86,9 @@ pub(crate) const DEFINITIONS: [Definition; 21] = [
         key: "scheduler",
         flag: Some("--scheduler"),
         default: "none: commands work on the lake itself",
-        meaning: "The scheduler that `submit`, `runs`, `show`, `watch`, `cancel`, `retry` and `executors` talk to: \
-                  `https://host:50040`; `http://` on this machine only.",
+        meaning: "The scheduler that `submit`, `runs`, `show`, `watch`, `logs`, `explain`, `cancel`, `retry`, `executors` and `health` \
+                  talk to: \
+                  `https://host:50040`; `http://` on this machine only. Several with commas: the one that leads is found.",
     },
     Definition {
         key: "token",
@@ -125,6 +126,33 @@ pub(crate) const DEFINITIONS: [Definition; 21] = [
         default: "the project's root",
         meaning: "Where clients of a scheduler may let raw JSON be read, besides `raw`: a list of directories and \
                   `s3://bucket/prefix`, or one text with commas. Everything below them is allowed, nothing else.",
+    },
+    Definition {
+        key: "runs_at_once",
+        flag: None,
+        default: "`8`",
+        meaning: "Runs that a scheduler drives at once. The others wait, and submitters and their jobs take turns; of one \
+                  job one run is driven at a time.",
+    },
+    Definition {
+        key: "steps_at_once",
+        flag: None,
+        default: "`16`",
+        meaning: "Steps that a scheduler executes at once, of all runs together; of one run at most 4.",
+    },
+    Definition {
+        key: "queue_max",
+        flag: None,
+        default: "`1000`",
+        meaning: "Runs that may wait for a scheduler. What is submitted beyond is refused (`RESOURCE_EXHAUSTED`) and not \
+                  accepted.",
+    },
+    Definition {
+        key: "stall_timeout",
+        flag: None,
+        default: "`10m`",
+        meaning: "How long a step on a fleet may show no progress (`90s`, `10m`, `2h`): then its executors are given up, \
+                  and it is executed anew; the third time it fails, and names executors and tasks.",
     },
     Definition {
         key: "fleet",

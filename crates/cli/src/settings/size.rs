@@ -2,6 +2,8 @@
 //!
 //! Invariant: `1MB` is 2^20 bytes, here and in job files.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Deserializer, de::Error as _};
 
 /// How much memory queries may have.
@@ -73,6 +75,41 @@ pub(super) fn threads<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Opti
 pub(super) fn requests<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<usize>, D::Error> {
     let text = TextOrNumber::deserialize(deserializer)?.into_text();
     text.trim().parse().map(Some).map_err(|_| D::Error::custom(format!("{text} is no number of requests")))
+}
+
+/// Reads a number of anything.
+pub(super) fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<usize>, D::Error> {
+    let text = TextOrNumber::deserialize(deserializer)?.into_text();
+    text.trim().parse().map(Some).map_err(|_| D::Error::custom(format!("{text} is no number")))
+}
+
+/// Reads a time; a bare number is seconds.
+pub(super) fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    let text = TextOrNumber::deserialize(deserializer)?.into_text();
+    parse_time(&text).map(Some).ok_or_else(|| D::Error::custom(format!("{text} is no time such as 90s, 10m or 2h")))
+}
+
+fn parse_time(text: &str) -> Option<Duration> {
+    let text = text.trim();
+    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let unit_s = match unit.trim() {
+        "" | "s" => 1,
+        "m" | "min" => 60,
+        "h" => 3_600,
+        _ => return None,
+    };
+    let seconds = number.parse::<u64>().ok()?.checked_mul(unit_s)?;
+    (1..=7 * 86_400).contains(&seconds).then(|| Duration::from_secs(seconds))
+}
+
+/// Writes a time as a user would: the largest unit in which it is whole.
+pub(super) fn time_text(time: Duration) -> String {
+    match time.as_secs() {
+        seconds if seconds.is_multiple_of(3_600) => format!("{}h", seconds / 3_600),
+        seconds if seconds.is_multiple_of(60) => format!("{}m", seconds / 60),
+        seconds => format!("{seconds}s"),
+    }
 }
 
 /// Reads a switch, which a variable gives as text.
@@ -148,6 +185,17 @@ mod tests {
         assert_eq!(MemoryLimit::parse("70%").map(|limit| limit.bytes(1000)), Some(700));
         assert_eq!(MemoryLimit::parse("0%"), None);
         assert_eq!(MemoryLimit::parse("101%"), None);
+    }
+
+    #[test]
+    fn a_time_has_a_unit_or_is_seconds_and_is_between_a_second_and_a_week() {
+        for (text, seconds) in [("90s", 90), ("10m", 600), ("2h", 7_200), ("45", 45), ("5 min", 300)] {
+            assert_eq!(parse_time(text), Some(Duration::from_secs(seconds)), "{text}");
+        }
+        for text in ["", "0", "m", "-1s", "8d", "99999999999999h", "1000h"] {
+            assert_eq!(parse_time(text), None, "{text}");
+        }
+        assert_eq!(["10m", "90s", "2h"].map(|text| time_text(parse_time(text).unwrap())), ["10m", "90s", "2h"]);
     }
 
     #[test]

@@ -97,7 +97,7 @@ pub fn carry_error(error: DataFusionError) -> DataFusionError {
     if is_ballistas(&error) {
         return error;
     }
-    let error = fault::from_datafusion(error);
+    let error = fault::from_datafusion(unwrapped(error));
     let text = encode(&error);
     if error.is_retryable() {
         // The one kind of error that Ballista tries again on its own.
@@ -173,6 +173,18 @@ fn from_hex(text: &str) -> Option<Vec<u8>> {
     pairs.map(|pair| Some(digit(*pair.first()?)? << 4 | digit(*pair.get(1)?)?)).collect()
 }
 
+/// An error of a plan without what Ballista's shuffles have wrapped it in.
+fn unwrapped(error: DataFusionError) -> DataFusionError {
+    let DataFusionError::External(boxed) = error else { return error };
+    match boxed.downcast::<BallistaError>() {
+        Ok(wrapping) => match *wrapping {
+            BallistaError::DataFusionError(inner) => unwrapped(*inner),
+            other => other.into_datafusion(),
+        },
+        Err(boxed) => DataFusionError::External(boxed),
+    }
+}
+
 /// Whether the error is one of Ballista's own, under whatever DataFusion has wrapped it in.
 fn is_ballistas(error: &DataFusionError) -> bool {
     match error.find_root() {
@@ -186,7 +198,12 @@ fn is_ballistas(error: &DataFusionError) -> bool {
 }
 
 fn is_boxed_ballistas(error: &(dyn StdError + Send + Sync + 'static)) -> bool {
-    error.downcast_ref::<BallistaError>().is_some() || error.downcast_ref::<DataFusionError>().is_some_and(is_ballistas)
+    match error.downcast_ref::<BallistaError>() {
+        // An error of the plan, which a shuffle has passed on.
+        Some(BallistaError::DataFusionError(inner)) => is_ballistas(inner),
+        Some(_) => true,
+        None => error.downcast_ref::<DataFusionError>().is_some_and(is_ballistas),
+    }
 }
 
 #[cfg(test)]
@@ -234,6 +251,17 @@ mod tests {
             assert_eq!(failed.retryable, kind == ErrorKind::Unavailable, "{kind:?}");
             assert_eq!(again, failed.retryable);
         }
+    }
+
+    #[test]
+    fn an_error_that_a_shuffle_has_passed_on_arrives_as_it_was() {
+        let ours = fault::into_datafusion(Error::new(ErrorKind::Corrupt, "cut off").with("object", "a.gz"));
+        let shared = DataFusionError::Shared(std::sync::Arc::new(ours));
+        let passed_on = BallistaError::DataFusionError(Box::new(shared)).into_datafusion();
+        let failed = FailedTask::from(BallistaError::from(carry_error(passed_on)));
+        assert!(!failed.retryable, "{failed:?}");
+        let arrived = carried_error(&failed.error).unwrap();
+        assert_eq!((arrived.kind(), arrived.to_string().as_str()), (ErrorKind::Corrupt, "cut off (object a.gz)"));
     }
 
     #[test]

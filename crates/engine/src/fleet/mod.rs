@@ -8,6 +8,7 @@
 //! Invariant: both sides are built from the same parts: functions by their names, settings by [`crate::session`], nodes
 //! by one codec. What a plan means does not depend on who runs which part of it.
 
+mod beat;
 mod codec;
 mod error;
 mod message;
@@ -17,6 +18,7 @@ mod task;
 
 pub(crate) use self::stores::OpenedStores;
 pub use self::{
+    beat::{TaskBeat, decode_beats, encode_beats},
     codec::FleetCodec,
     error::{carried_error, carry, carry_error},
     metrics::{progress_of, task_metrics},

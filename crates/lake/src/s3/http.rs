@@ -11,7 +11,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
     task::{Context, Poll},
     time::Duration,
@@ -46,6 +46,14 @@ const CREDENTIALS_TIME_MAX: Duration = Duration::from_secs(5);
 const FIRST_CONTACTS_MAX: u32 = 3;
 /// An error document is not longer.
 const ERROR_BODY_BYTES_MAX: usize = 64 << 10;
+
+/// Answers that asked for fewer requests, of all buckets of the process.
+static THROTTLED: AtomicU64 = AtomicU64::new(0);
+
+/// Answers of stores that have asked this process for fewer requests, since it began.
+pub fn throttled() -> u64 {
+    THROTTLED.load(Ordering::Relaxed)
+}
 
 /// Makes the clients of one bucket.
 #[derive(Debug)]
@@ -125,6 +133,7 @@ impl Service {
         }
         match answer.status().as_u16() {
             429 | 503 => {
+                THROTTLED.fetch_add(1, Ordering::Relaxed);
                 if pass.throttled() {
                     tracing::info!(store = %self.about.url, requests = self.gate.allowed(), "the store throttles");
                 }

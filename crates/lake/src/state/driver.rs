@@ -28,3 +28,22 @@ pub struct Heartbeat {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fleet: Option<String>,
 }
+
+/// `leaders/<term>.json`: this scheduler leads from now on.
+///
+/// Whoever creates the next term leads; a leader that finds a term above its own does so no more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Leader {
+    /// Marks the format.
+    pub format: Format,
+    /// Its number: one more than that of the leader before.
+    pub term: u64,
+    /// Told apart from every other creator's.
+    pub nonce: String,
+    /// The driver whose heartbeat shows that it is alive.
+    pub driver_id: String,
+    /// Name of its machine.
+    pub host: String,
+    /// Where clients reach it.
+    pub address: String,
+}

@@ -22,7 +22,7 @@ use lakewright_error::{Error, ErrorKind, Result};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
 
 pub use check::{CheckRecord, RunChecks, WrittenChecks, decode_rows, encode_rows};
-pub use driver::Heartbeat;
+pub use driver::{Heartbeat, Leader};
 pub use rejects::{RejectRow, decode_rejects, encode_rejects, read_rejects, rejects_schema, write_rejects};
 pub use release::{InputState, Release, ReleasedTable, ReleasedView};
 pub use report::{
@@ -32,7 +32,7 @@ pub use report::{
 pub use run::{
     AbortReason, Active, Broken, Done, Excluded, Frozen, FrozenModel, FrozenSource, Idempotency, JobSlot, LakeMarker,
     Operation, Outcome, Publication, PublishedTable, RevisedContent, Revision, RunEnd, Spec, SpecOptions, StepRecord,
-    StepWork, Verdict, Written,
+    StepTimes, StepWork, TaskTimes, Verdict, Written,
 };
 pub use store::{list_names, list_numbers, newest_release, open_lake, read_ledger, read_object};
 pub use units::{Unit, decode_units, encode_units, listing_digest};

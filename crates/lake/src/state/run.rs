@@ -263,6 +263,9 @@ pub struct StepRecord {
     pub bytes_spilled: u64,
     /// Wall time in microseconds.
     pub duration_us: u64,
+    /// Where its time went.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub times: Option<StepTimes>,
     /// What the reading of each source came to.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reads: Vec<SourceRead>,
@@ -272,6 +275,33 @@ pub struct StepRecord {
     /// The version that the run made, once published.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<u64>,
+}
+
+/// Where the time of a step went, for people.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepTimes {
+    /// Waiting until fewer other steps were executed, in microseconds.
+    pub waited_us: u64,
+    /// Times that it was executed: more than once if a fleet has lost it.
+    pub executions: u32,
+    /// Answers of the store that asked this process for fewer requests, while the step was executed.
+    pub throttled: u64,
+    /// Of the stage whose slowest task took longest, on a fleet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tasks: Option<TaskTimes>,
+}
+
+/// The times of the tasks of one stage.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskTimes {
+    /// How many.
+    pub tasks: u64,
+    /// The slowest, in microseconds.
+    pub slowest_us: u64,
+    /// The middle one, in microseconds.
+    pub median_us: u64,
+    /// The executor of the slowest.
+    pub slowest_on: String,
 }
 
 /// `runs/<run_id>/outcome.json`: the one point of no return.
@@ -446,6 +476,9 @@ pub struct Done {
     pub failure: Option<AbortReason>,
     /// Wall time in microseconds from acceptance to the end.
     pub duration_us: u64,
+    /// Microseconds from acceptance to when somebody began to drive it to this end.
+    #[serde(default)]
+    pub waited_us: u64,
 }
 
 /// `runs/<run_id>/broken.json`: foreign damage after the outcome keeps the run from its end. Advisory.

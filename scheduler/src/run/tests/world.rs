@@ -204,6 +204,7 @@ impl World {
                 wait_poll: Duration::from_millis(1),
                 outcome_poll: Duration::from_secs(3600),
             },
+            steps: Arc::new(tokio::sync::Semaphore::new(64)),
         };
         Process { scheduler: Scheduler { site }, backend, store }
     }

@@ -28,6 +28,7 @@ fn step(table: &str, work: StepWork, reason: &str) -> StepSummary {
         bytes: 345_678,
         bytes_spilled: 0,
         duration: Duration::from_millis(1234),
+        times: None,
         checks: Vec::new(),
         version: Some(3),
     }
@@ -46,6 +47,7 @@ fn summary(release: Option<u64>) -> RunSummary {
         ],
         reads: Vec::new(),
         duration: Duration::from_secs(3),
+        waited: Duration::ZERO,
     }
 }
 
@@ -126,6 +128,7 @@ fn runs_are_listed_with_their_state_and_why_they_failed() {
         state: RunState::Failed,
         accepted_us: 1_542_139_637_000_000,
         operation: None,
+        place: None,
         failure: Some("staging.events: cannot read the raw object".to_owned()),
         summary: None,
     };
