@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub(crate) use self::{
-    maintain::{DropArgs, RepairArgs, RewindArgs, VacuumArgs},
+    maintain::{DropArgs, OptimizeArgs, RepairArgs, RewindArgs, VacuumArgs},
     project::{CompletionsArgs, DataArgs, DemoArgs, DoctorArgs, InitArgs, ReferenceArgs, ReferencePage},
     read::{DiffArgs, RejectsArgs, RowFormat, SqlArgs, TablesArgs, parse_as_of},
     run::{CheckArgs, ParamArgs, PreviewArgs, RetryArgs, RunArgs, RunIdArgs, RunsArgs, ShowArgs, SubmitArgs, TestArgs},
@@ -128,6 +128,8 @@ pub(crate) enum Command {
     Repair(RepairArgs),
     /// Take a table that no model makes any more out of the lake
     Drop(DropArgs),
+    /// Put the small files of tables that grow file by file together
+    Optimize(OptimizeArgs),
     /// Delete files that no release in retention and no unfinished run needs; tells only, unless --force is given
     Vacuum(VacuumArgs),
     /// Check that everything that a run needs is there

@@ -29,6 +29,7 @@ use crate::{args::Flags, project::SETTINGS_FILE};
 pub(crate) use self::{
     machine::Machine,
     reference::{DEFINITIONS, settings_page},
+    size::parse_bytes,
 };
 
 /// What every variable of ours begins with.
