@@ -1,4 +1,5 @@
-//! A proxy before an S3 server: counts requests, answers some of them with 503, or drops their conditions.
+//! A proxy before an S3 server: counts requests, answers some of them with 503, has some done and drops the answer, or
+//! drops their conditions.
 //!
 //! One request a connection, so that nothing of one request can reach another.
 
@@ -27,6 +28,9 @@ struct Shared {
     requests: Mutex<Vec<String>>,
     refused_percent: AtomicU64,
     refused: AtomicU64,
+    /// Of writes, those that are done and whose answer is dropped.
+    dropped_percent: AtomicU64,
+    dropped: AtomicU64,
     forgets_conditions: AtomicBool,
 }
 
@@ -66,6 +70,16 @@ impl Proxy {
         self.shared.refused.load(Ordering::Relaxed)
     }
 
+    /// From now on has `percent` of the writes done, and closes the connection instead of giving their answers.
+    pub(super) fn drop_answers(&self, percent: u64) {
+        self.shared.dropped_percent.store(percent, Ordering::Relaxed);
+    }
+
+    /// Writes whose answers were dropped.
+    pub(super) fn dropped(&self) -> u64 {
+        self.shared.dropped.load(Ordering::Relaxed)
+    }
+
     /// From now on drops `If-None-Match`, as servers do that overwrite.
     pub(super) fn forget_conditions(&self) {
         self.shared.forgets_conditions.store(true, Ordering::Relaxed);
@@ -93,6 +107,11 @@ impl Shared {
         upstream.write_all(&body).ok()?;
         let mut answer = Vec::new();
         upstream.read_to_end(&mut answer).ok()?;
+        let writes = head.starts_with("PUT ") || head.starts_with("DELETE ");
+        if writes && draw(number.rotate_left(17)) % 100 < self.dropped_percent.load(Ordering::Relaxed) {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+            return None;
+        }
         client.write_all(&answer).ok()
     }
 
