@@ -55,7 +55,7 @@ fn unneeded(log: &[ListedObject], oldest: u64, cutoff_us: i64) -> Vec<(String, u
         .filter_map(|object| Some((version_of(&object.key).or_else(|| checkpoint_of(&object.key))?, object)))
         .filter(|(version, _)| *version < start)
         .collect();
-    found.sort_by(|left, right| left.0.cmp(&right.0));
+    found.sort_by_key(|(version, _)| *version);
     let old = found.into_iter().take_while(|(_, object)| object.modified_us < cutoff_us);
     old.map(|(_, object)| (object.key.clone(), object.size_bytes)).collect()
 }
