@@ -110,7 +110,8 @@ impl Backend for FakeBackend {
         let values = &task.files[0].partition_values;
         assert!(task.files.iter().all(|file| file.partition_values == *values), "files of two partition values");
         for file in &task.files {
-            assert!(task.root.head(&file.path).await?.is_some(), "{} is not there", file.path);
+            let found = retrying(|| task.root.head(&file.path)).await?;
+            assert!(found.is_some(), "{} is not there", file.path);
         }
         let value = task.partition_columns.first().and_then(|column| values.get(column).cloned().flatten());
         let count = task.files.iter().map(rows).sum();
