@@ -1,19 +1,24 @@
 //! Who executes a step: this process over plain DataFusion, or a fleet.
 
-use std::{collections::BTreeMap, fmt::Debug, sync::Mutex};
+use std::{
+    collections::BTreeMap,
+    fmt::Debug,
+    ops::Range,
+    sync::{Arc, Mutex},
+};
 
-use arrow::array::RecordBatch;
+use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use async_trait::async_trait;
 use datafusion::common::ScalarValue;
 use futures::{StreamExt, TryStreamExt};
 use lakewright_compiler::TableName;
 use lakewright_engine::{
-    Engine, RawScan, Relation, RuleReport, ScanReports, StepProgress, TableWrite, WriteOutput, execute_table_write,
-    plan_table_write, register_relation,
+    Engine, RawScan, Relation, RuleReport, ScanReports, StepProgress, TableScan, TableWrite, WriteOutput,
+    execute_table_write, plan_table_write, register_relation, rewrite_files,
 };
 use lakewright_error::Result;
 use lakewright_lake::{
-    DataFile,
+    DataFile, Prefix,
     state::{RangeReport, TaskTimes},
 };
 use serde::{Deserialize, Serialize};
@@ -41,6 +46,12 @@ pub trait Backend: Debug + Send + Sync {
     /// # Errors
     /// As [`Backend::execute`].
     async fn read_raw(&self, scan: RawScan) -> Result<Vec<RangeReport>>;
+
+    /// Writes rows of files of a table, in order, as one file of the same table.
+    ///
+    /// # Errors
+    /// As [`lakewright_engine::rewrite_files`].
+    async fn rewrite(&self, task: RewriteTask) -> Result<DataFile>;
 
     /// Who executes steps at this moment.
     ///
@@ -92,6 +103,23 @@ pub struct QueryTask {
     pub inputs: Vec<StepInput>,
     /// The first rows that are enough.
     pub rows_max: u64,
+}
+
+/// What a backend needs to write rows of a table again.
+#[derive(Clone, Debug)]
+pub struct RewriteTask {
+    /// The table's root.
+    pub root: Prefix,
+    /// All columns in table order, partition columns included.
+    pub schema: SchemaRef,
+    /// Partition columns.
+    pub partition_columns: Vec<String>,
+    /// The files, all of one partition value, in the order that their rows get.
+    pub files: Vec<DataFile>,
+    /// Rows of the files that are not taken as a whole, by path: numbers from 0, ascending and apart.
+    pub ranges: BTreeMap<String, Vec<Range<u64>>>,
+    /// First part of the new file's name.
+    pub run_id: String,
 }
 
 /// One input of a step.
@@ -148,6 +176,22 @@ pub(crate) async fn query_here(engine: &Engine, task: QueryTask) -> Result<Vec<R
     }
     let rows = engine.query_first(&session, &task.sql, &task.params, task.rows_max).await?;
     rows.batches.try_collect().await
+}
+
+/// Writes rows of a table again in this process: small files, whose rows must keep their order.
+pub(crate) async fn rewrite_here(engine: &Engine, task: RewriteTask) -> Result<DataFile> {
+    let RewriteTask { root, schema, partition_columns, files, ranges, run_id } = task;
+    let write = TableWrite {
+        root: root.clone(),
+        schema: Arc::clone(&schema),
+        partition_columns: partition_columns.clone(),
+        clustered_by: Vec::new(),
+        target_file_size_bytes: u64::MAX,
+        run_id,
+        rules: Vec::new(),
+        quarantine: None,
+    };
+    rewrite_files(engine, TableScan { root, schema, partition_columns, files }, &ranges, write).await
 }
 
 /// Reads raw objects in this process for their reports alone.
@@ -208,6 +252,10 @@ impl Backend for EmbeddedBackend {
 
     async fn read_raw(&self, scan: RawScan) -> Result<Vec<RangeReport>> {
         read_raw_here(&self.engine, scan).await
+    }
+
+    async fn rewrite(&self, task: RewriteTask) -> Result<DataFile> {
+        rewrite_here(&self.engine, task).await
     }
 
     async fn executors(&self) -> Result<Vec<ExecutorInfo>> {

@@ -12,7 +12,7 @@ use lakewright_compiler::{Job, Model, ModelKind, Source, TableName, select_model
 use lakewright_error::{Error, ErrorKind, Result};
 use lakewright_lake::{
     DataFile, Prefix, RawObject, layout, list_raw_objects, read_snapshot,
-    state::{InputState, Release, ReleasedTable, Unit, listing_digest, newest_release, read_ledger},
+    state::{InputState, Release, ReleasedTable, Unit, listing_digest, newest_release, read_ledger, read_origins},
 };
 
 use crate::{
@@ -54,8 +54,26 @@ pub(crate) struct Evidence {
     /// What has become of input tables since a model that computes rows by key has read them, by model and input; `None`
     /// where nobody can tell.
     pub(crate) turnovers: BTreeMap<TableName, BTreeMap<TableName, Option<Turnover>>>,
-    /// Paths of the driving table's files at the base release, of tables that have not seen that version.
-    pub(crate) unseen_files: BTreeMap<TableName, BTreeSet<String>>,
+    /// Files that the driving table holds at the base release, as steps have written them, of tables that have not seen
+    /// that version.
+    pub(crate) unseen_files: BTreeMap<TableName, UnseenFiles>,
+}
+
+/// The files of a driving table.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct UnseenFiles {
+    /// Paths of the files that steps have written.
+    pub(crate) paths: BTreeSet<String>,
+    /// The same, of those whose rows lie together in one file, for each such file.
+    pub(crate) together: Vec<BTreeSet<String>>,
+}
+
+impl UnseenFiles {
+    /// Whether some file holds rows that were consumed beside others that were not: it cannot be read in part.
+    pub(crate) fn is_mixed(&self, is_consumed: impl Fn(&String) -> bool) -> bool {
+        let some = |paths: &BTreeSet<String>| paths.iter().any(&is_consumed) && !paths.iter().all(&is_consumed);
+        self.together.iter().any(some)
+    }
 }
 
 /// The files that a table has lost and gained between two versions.
@@ -140,7 +158,7 @@ impl Evidence {
                 self.listings.get(input).is_none_or(|listing| listing.digest != *digest)
             }
             Some(InputState::Table { version }) => {
-                self.released(input).and_then(|upstream| upstream.version) != Some(*version)
+                !self.released(input).is_some_and(|upstream| upstream.has_rows_of(*version))
             }
             None => true,
         }
@@ -251,9 +269,10 @@ pub(crate) async fn read_differences(lake: &Prefix, job: &Job, evidence: &mut Ev
             ledgers.push((model.name.clone(), entry.ledger.clone()));
         }
         if let Some(upstream) = drifted
-            && let Some(version) = evidence.released(upstream).and_then(|entry| entry.version)
+            && let Some(entry) = evidence.released(upstream)
+            && let Some(version) = entry.version
         {
-            drifts.push((model.name.clone(), upstream.clone(), version));
+            drifts.push((model.name.clone(), upstream.clone(), version, entry.origins));
         }
     }
     let ledgers = ledgers.into_iter().map(|(table, segments)| async move {
@@ -263,11 +282,20 @@ pub(crate) async fn read_differences(lake: &Prefix, job: &Job, evidence: &mut Ev
     });
     let ledgers: Vec<(TableName, Vec<Unit>)> = stream::iter(ledgers).buffered(READS_MAX).try_collect().await?;
     evidence.ledgers = ledgers.into_iter().map(|(table, units)| (table, evidence.to_be_compared(units))).collect();
-    let drifts = drifts.into_iter().map(|(table, upstream, version)| async move {
+    let drifts = drifts.into_iter().map(|(table, upstream, version, segment)| async move {
         let root = lake.child(&layout::table_root(upstream.zone(), upstream.table()))?;
+        let name = upstream.to_string();
         let snapshot = retrying(|| read_snapshot(&root, Some(version))).await?;
-        let paths = snapshot.map(|snapshot| snapshot.files.into_iter().map(|file| file.path).collect());
-        Ok::<_, Error>((table, paths.unwrap_or_default()))
+        let origins = retrying(|| read_origins(lake, &name, segment)).await?;
+        let mut unseen = UnseenFiles::default();
+        for file in snapshot.into_iter().flat_map(|snapshot| snapshot.files) {
+            let paths: BTreeSet<String> = origins.of(&file).into_iter().map(|origin| origin.path).collect();
+            if origins.is_compacted(&file.path) {
+                unseen.together.push(paths.clone());
+            }
+            unseen.paths.extend(paths);
+        }
+        Ok::<_, Error>((table, unseen))
     });
     evidence.unseen_files = stream::iter(drifts).buffered(READS_MAX).try_collect().await?;
     evidence.turnovers = read_turnovers(lake, job, evidence).await?;

@@ -27,7 +27,7 @@ pub mod service;
 mod spans;
 mod vacuum;
 
-pub use backend::{Backend, EmbeddedBackend, ExecutorInfo, QueryTask, StepInput, StepOutput, StepTask};
+pub use backend::{Backend, EmbeddedBackend, ExecutorInfo, QueryTask, RewriteTask, StepInput, StepOutput, StepTask};
 pub use catalog::{LakeCatalog, LakeTable};
 pub use check::{CheckHistory, EarlierCheck, FailingRows, check_history, failing_rows};
 pub use clock::{Clock, SystemClock};

@@ -179,6 +179,8 @@ fn describe_operation(operation: &Operation) -> String {
         Operation::Rewind { release } => format!("rewind to release {release}"),
         Operation::Repair { run_id } => format!("repair run {run_id}"),
         Operation::Drop { table, .. } => format!("drop {table}"),
+        Operation::Optimize { tables, .. } if tables.is_empty() => "optimize".to_owned(),
+        Operation::Optimize { tables, .. } => format!("optimize {}", tables.join(", ")),
     }
 }
 

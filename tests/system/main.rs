@@ -7,6 +7,8 @@
 //! stderr, or fails if `LAKEWRIGHT_REQUIRE_ALL` is set: see [`requirement`].
 
 #[cfg(test)]
+mod at_once;
+#[cfg(test)]
 mod bad_input;
 #[cfg(test)]
 mod changed_objects;
@@ -16,6 +18,8 @@ mod checks;
 mod clusters;
 #[cfg(test)]
 mod crash;
+#[cfg(test)]
+mod damaged_state;
 #[cfg(test)]
 mod docker;
 #[cfg(test)]
@@ -32,6 +36,8 @@ mod lake_state;
 mod memory;
 #[cfg(test)]
 mod music;
+#[cfg(test)]
+mod optimize;
 #[cfg(test)]
 mod partition_values;
 #[cfg(test)]
@@ -58,3 +64,5 @@ mod tidy;
 mod unit_tests;
 #[cfg(test)]
 mod vacuum;
+#[cfg(test)]
+mod witness;

@@ -18,7 +18,7 @@ use clap::{Args, Parser, Subcommand};
 
 pub(crate) use self::{
     cluster::{ClusterAction, ClusterArgs, ClusterFileArgs},
-    maintain::{DropArgs, RepairArgs, RewindArgs, VacuumArgs},
+    maintain::{DropArgs, OptimizeArgs, RepairArgs, RewindArgs, VacuumArgs},
     project::{CompletionsArgs, DataArgs, DemoArgs, DoctorArgs, InitArgs, ReferenceArgs, ReferencePage},
     read::{DiffArgs, RejectsArgs, RowFormat, SqlArgs, TablesArgs, parse_as_of},
     run::{
@@ -136,6 +136,8 @@ pub(crate) enum Command {
     Repair(RepairArgs),
     /// Take a table that no model makes any more out of the lake
     Drop(DropArgs),
+    /// Put the small files of tables that grow file by file together
+    Optimize(OptimizeArgs),
     /// Delete files that no release in retention and no unfinished run needs; tells only, unless --force is given
     Vacuum(VacuumArgs),
     /// Tell whether a scheduler, an executor or the lake is healthy: exit code 0, or 3 if not

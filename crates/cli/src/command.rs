@@ -100,6 +100,7 @@ async fn execute_quietly(invocation: &Invocation, command: Command, now: DateTim
         Command::Rewind(arguments) => maintain::rewind(invocation, &arguments).await,
         Command::Repair(arguments) => maintain::repair(invocation, &arguments).await,
         Command::Drop(arguments) => maintain::drop_table(invocation, &arguments).await,
+        Command::Optimize(arguments) => maintain::optimize(invocation, &arguments).await,
         Command::Vacuum(arguments) => vacuum::vacuum(invocation, &arguments, now).await,
         // Taken above; named so that a new command cannot be forgotten here.
         Command::Run(arguments) => run::run(invocation, &arguments).await,

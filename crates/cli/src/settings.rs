@@ -32,6 +32,7 @@ pub(crate) use self::{
     capacity::Capacity,
     machine::Machine,
     reference::{DEFINITIONS, settings_page},
+    size::parse_bytes,
 };
 
 /// What every variable of ours begins with.

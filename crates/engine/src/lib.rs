@@ -13,6 +13,7 @@ mod functions;
 mod json;
 mod query;
 mod relation;
+mod rewrite;
 mod row_number;
 mod session;
 mod write;
@@ -21,6 +22,7 @@ pub use json::{Compression, MultiLine, ReadMode, Reading, ScanReports, broken_ob
 pub use lakewright_json::{Profile, ProposedColumn};
 pub use query::Rows;
 pub use relation::{RawScan, Relation, TableScan, profile_objects, register_relation, register_rows};
+pub use rewrite::rewrite_files;
 pub use session::{Engine, EngineSettings};
 pub use write::{
     RowRule, RuleAction, RuleReport, StepProgress, TableWrite, WriteOutput, execute_table_write, plan_table_write,

@@ -110,6 +110,12 @@ impl Engine {
         SessionContext::new_with_state(self.session_builder().build())
     }
 
+    /// A new session whose plans have one partition: rows keep the order of the files that they are read from.
+    pub(crate) fn ordered_session(&self) -> SessionContext {
+        let config = self.template.config().clone().with_target_partitions(1);
+        SessionContext::new_with_state(self.session_builder().with_config(config).build())
+    }
+
     /// A new session whose plans run on a fleet, in up to `partitions` tasks a stage.
     pub fn fleet_session(&self, partitions: usize) -> SessionContext {
         let state = self

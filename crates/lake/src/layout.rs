@@ -33,6 +33,9 @@ pub const REJECTS_ZONE: &str = "rejects";
 /// Folder of the segments of all ledgers.
 pub const LEDGER_DIR: &str = "_lakewright/ledger";
 
+/// Folder of what files hold that were made by compaction.
+pub const ORIGINS_DIR: &str = "_lakewright/origins";
+
 /// Name of the counts of each raw object in a report's folder.
 pub const REPORT_OBJECTS: &str = "objects.parquet";
 
@@ -170,6 +173,11 @@ pub fn broken(run_id: &str) -> String {
 /// A ledger segment of `zone.table`, by the number of the run in its job.
 pub fn ledger_segment(table: &str, sequence: u64) -> String {
     format!("{LEDGER_DIR}/{table}/{}.parquet", padded(sequence))
+}
+
+/// What the files of `zone.table` that were made by compaction hold, by the number of the run in its job.
+pub fn origins_segment(table: &str, sequence: u64) -> String {
+    format!("{ORIGINS_DIR}/{table}/{}.parquet", padded(sequence))
 }
 
 /// A release.

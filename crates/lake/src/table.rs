@@ -8,6 +8,7 @@
 mod commit;
 mod delta;
 mod log;
+mod log_upkeep;
 mod partition;
 mod read;
 mod stats;
@@ -18,6 +19,7 @@ use crate::DataFile;
 
 pub use commit::commit_version;
 pub use log::{file_names_since, newest_version, version_of_run};
+pub use log_upkeep::{LogUpkeep, checkpoint_due, checkpoint_overdue, clean_log};
 pub use partition::{NULL_PARTITION, hive_partition_path};
 pub use read::{read_snapshot, write_checkpoint};
 
@@ -57,10 +59,22 @@ pub struct TableCommit {
     pub sequence: u64,
     /// From the model's description.
     pub description: Option<String>,
-    /// Whether it gives the table an earlier state, rather than new rows.
-    pub restores: bool,
+    /// What it is for.
+    pub purpose: CommitPurpose,
     /// Time of the commit in milliseconds since 1970-01-01T00:00:00Z (commitInfo, modification time of adds).
     pub timestamp_ms: i64,
+}
+
+/// What a commit is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CommitPurpose {
+    /// New rows, or others.
+    #[default]
+    Write,
+    /// An earlier state.
+    Restore,
+    /// The same rows in other files: its adds and removes change no data.
+    Compact,
 }
 
 /// What came of [`commit_version`].

@@ -9,7 +9,7 @@ use arrow::{
 use datafusion::parquet::arrow::ArrowWriter;
 use lakewright_engine::{Engine, EngineSettings};
 use lakewright_lake::{
-    DataFile, TableCommit, commit_version,
+    CommitPurpose, DataFile, TableCommit, commit_version,
     state::{Format, LakeMarker, ReleasedView, encode},
 };
 use tempfile::TempDir;
@@ -55,7 +55,7 @@ impl Fixture {
             run_id: format!("run-{}", plays[0]),
             sequence: 1,
             description: None,
-            restores: false,
+            purpose: CommitPurpose::Write,
             timestamp_ms: 0,
         };
         commit_version(&root, &commit).await.unwrap();
@@ -116,6 +116,8 @@ fn table(version: Option<u64>, view: Option<(&str, &[&str])>) -> ReleasedTable {
         ledger: Vec::new(),
         covered: Vec::new(),
         checks: None,
+        origins: None,
+        rows_since: None,
     }
 }
 

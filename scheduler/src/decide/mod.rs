@@ -7,8 +7,9 @@
 
 mod consumed;
 mod keyed;
+mod rejects;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lakewright_compiler::{Job, Model, ModelKind, OnDelete, TableName};
 use lakewright_error::{Error, ErrorKind, Result};
@@ -16,6 +17,7 @@ use lakewright_lake::state::{InputState, ReleasedTable};
 
 pub(crate) use consumed::{Difference, difference, is_same};
 pub(crate) use keyed::{due, instant, whole};
+use rejects::refuse_shared_rejects;
 
 use crate::{
     StepAction, StepWork,
@@ -40,9 +42,10 @@ pub(crate) struct Decision {
 /// Decides about every model of the job, in the job's order.
 ///
 /// # Errors
-/// - [`ErrorKind::Conflict`]: a table belongs to another job.
+/// - [`ErrorKind::Conflict`]: a table belongs to another job, or rejects would go to one of another job.
 /// - [`ErrorKind::Corrupt`]: a source has lost more than 5 % of its known objects.
 pub(crate) fn decide(job: &Job, evidence: &Evidence) -> Result<Vec<Decision>> {
+    refuse_shared_rejects(job, evidence)?;
     let mut made: BTreeMap<TableName, StepWork> = BTreeMap::new();
     let mut decisions = Vec::with_capacity(job.models.len());
     for model in &job.models {
@@ -178,13 +181,19 @@ impl Step<'_> {
         }
         for table in &lineage.tables {
             let consumed = entry.inputs.get(&table.to_string());
-            let released = self.evidence.released(table).and_then(|upstream| upstream.version);
-            let seen = matches!(consumed, Some(InputState::Table { version }) if Some(*version) == released);
+            let released = self.evidence.released(table);
+            let seen = match (consumed, released) {
+                (Some(InputState::Table { version }), Some(upstream)) => upstream.has_rows_of(*version),
+                _ => false,
+            };
             // What the driving table held at the base release beyond what was consumed; known only if not seen.
             let kept = || {
-                let paths = self.evidence.unseen_files.get(&self.model.name)?;
+                let unseen = self.evidence.unseen_files.get(&self.model.name)?;
                 let input = table.to_string();
-                Some(ledger.iter().filter(|unit| unit.input == input).all(|unit| paths.contains(&unit.key)))
+                let consumed: BTreeSet<&String> =
+                    ledger.iter().filter(|unit| unit.input == input).map(|unit| &unit.key).collect();
+                let all = consumed.iter().all(|key| unseen.paths.contains(*key));
+                Some(all && !unseen.is_mixed(|path| consumed.contains(path)))
             };
             match (self.made.get(table), seen) {
                 (Some(StepWork::Replace | StepWork::Define), _) => changes.push(InputChange::Rebuilt(table)),

@@ -9,7 +9,7 @@ use lakewright_lake::{
 use super::*;
 use crate::{
     RunOptions,
-    evidence::resolve,
+    evidence::{UnseenFiles, resolve},
     run::tests::world::{job, model, name, schema},
 };
 
@@ -32,6 +32,8 @@ struct Case {
     /// Whether versions that were consumed are gone.
     vacuumed: bool,
     now_us: i64,
+    /// Of these, paths whose rows lie together in one file.
+    together: Vec<BTreeSet<String>>,
 }
 
 impl Case {
@@ -49,6 +51,7 @@ impl Case {
             unseen_files: BTreeMap::new(),
             vacuumed: false,
             now_us: 0,
+            together: Vec::new(),
         };
         case.publish();
         case
@@ -60,8 +63,11 @@ impl Case {
         evidence.listings = listings.map(|(name, objects)| (name.clone(), Listing::new(objects.clone()))).collect();
         evidence.ledgers = self.ledgers.clone();
         let unseen = self.unseen_files.iter();
-        evidence.unseen_files =
-            unseen.map(|(name, paths)| (name.clone(), paths.iter().map(ToString::to_string).collect())).collect();
+        let unseen = unseen.map(|(name, paths)| {
+            let paths = paths.iter().map(ToString::to_string).collect();
+            (name.clone(), UnseenFiles { paths, together: self.together.clone() })
+        });
+        evidence.unseen_files = unseen.collect();
         evidence.now_us = self.now_us;
         if self.vacuumed {
             let gone = BTreeMap::from([(name("staging.events"), None)]);
@@ -105,6 +111,8 @@ impl Case {
                 ledger: vec![1],
                 covered: Vec::new(),
                 checks: evidence.check_digests.get(&model.name).cloned(),
+                origins: None,
+                rows_since: None,
             };
             tables.insert(model.name.to_string(), entry);
             let units = lineage.sources.iter().flat_map(|source| {
@@ -426,4 +434,53 @@ fn a_table_that_becomes_a_view_is_defined_and_a_view_that_becomes_a_table_is_com
     let mut case = Case::published();
     case.model("curated.by_song").kind = ModelKind::View;
     assert_eq!(case.decide()[3], (Define, "it was a table".to_owned()));
+}
+
+/// Gives all tables of the release to another job, under other names: what they read stays.
+fn of_another_job(case: &mut Case) {
+    let tables = &mut case.base.as_mut().unwrap().tables;
+    *tables = std::mem::take(tables)
+        .into_iter()
+        .map(|(table, entry)| (format!("{table}_too"), ReleasedTable { job: "other".to_owned(), ..entry }))
+        .collect();
+}
+
+#[test]
+fn sources_of_two_jobs_whose_rejects_would_go_to_one_table_are_refused_before_anything_is_read() {
+    let mut case = Case::published();
+    of_another_job(&mut case);
+    assert!(decide(&case.job, &case.evidence()).is_ok(), "FAILFAST keeps no rejects");
+    for source in case.job.sources.values_mut() {
+        source.options.mode = lakewright_compiler::JsonMode::Permissive;
+    }
+    let error = decide(&case.job, &case.evidence()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict);
+    for word in ["raw.events", "rejects.events", "other"] {
+        assert!(error.to_string().contains(word), "{word} in {error}");
+    }
+    assert!(error.hint().unwrap().contains("rename"));
+    // The job's own tables read its own sources.
+    let mut own = Case::published();
+    for source in own.job.sources.values_mut() {
+        source.options.mode = lakewright_compiler::JsonMode::Permissive;
+    }
+    assert!(decide(&own.job, &own.evidence()).is_ok());
+}
+
+#[test]
+fn a_compacted_upstream_table_is_no_change_until_rows_come_and_is_read_whole_where_it_is_mixed() {
+    let mut case = Case::published();
+    let events = case.entry("staging.events");
+    (events.version, events.rows_since) = (Some(4), Some(3));
+    assert!(case.decide().iter().all(|(work, _)| *work == Skip), "{:?}", case.decide());
+    // Version 5 has other rows: what was consumed lies in one file with what was not.
+    (case.entry("staging.events").version, case.entry("staging.events").rows_since) = (Some(5), None);
+    let unit =
+        |key: &str| Unit { input: "staging.events".to_owned(), key: key.to_owned(), ..Unit::raw("", &object("", 1)) };
+    case.ledgers.insert(name("curated.plays"), vec![unit("a.parquet"), unit("b.parquet")]);
+    case.unseen_files.insert(name("curated.plays"), vec!["a.parquet", "b.parquet", "c.parquet"]);
+    case.together = vec![["a.parquet", "b.parquet"].map(str::to_owned).into()];
+    assert_eq!(case.decide()[1].0, Append);
+    case.together = vec![["b.parquet", "c.parquet"].map(str::to_owned).into()];
+    assert_eq!(case.decide()[1].0, Update);
 }

@@ -9,7 +9,7 @@ use arrow::{
 };
 use datafusion::parquet::arrow::ArrowWriter;
 use lakewright_engine::EngineSettings;
-use lakewright_lake::{DataFile, TableCommit, commit_version, state::Format};
+use lakewright_lake::{CommitPurpose, DataFile, TableCommit, commit_version, state::Format};
 use tempfile::TempDir;
 
 use super::*;
@@ -76,7 +76,7 @@ impl Fixture {
             run_id: format!("run-{number}"),
             sequence: number,
             description: None,
-            restores: false,
+            purpose: CommitPurpose::Write,
             timestamp_ms: 0,
         };
         commit_version(&root, &commit).await.unwrap();
@@ -98,6 +98,8 @@ impl Fixture {
             ledger: vec![],
             covered: Vec::new(),
             checks: None,
+            origins: None,
+            rows_since: None,
         };
         release(number, Some(entry))
     }

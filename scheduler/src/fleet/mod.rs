@@ -29,13 +29,13 @@ use lakewright_engine::{
     fleet::{FLEET_MESSAGE_BYTES_MAX, FleetCodec, LocalFiles},
 };
 use lakewright_error::{Error, ErrorKind, Result};
-use lakewright_lake::{Prefix, state::RangeReport};
+use lakewright_lake::{DataFile, Prefix, state::RangeReport};
 use tokio::{net::TcpListener, sync::mpsc, task::JoinSet};
 use uuid::Uuid;
 
 use crate::{
-    Backend, ExecutorInfo, QueryTask, StepOutput, StepTask,
-    backend::{query_here, read_raw_here},
+    Backend, ExecutorInfo, QueryTask, RewriteTask, StepOutput, StepTask,
+    backend::{query_here, read_raw_here, rewrite_here},
     run::{Heart, make_lake},
 };
 
@@ -178,6 +178,11 @@ impl Backend for Fleet {
     async fn read_raw(&self, scan: RawScan) -> Result<Vec<RangeReport>> {
         self.local.check(&scan.raw)?;
         read_raw_here(&self.engine, scan).await
+    }
+
+    async fn rewrite(&self, task: RewriteTask) -> Result<DataFile> {
+        self.local.check(&task.root)?;
+        rewrite_here(&self.engine, task).await
     }
 
     async fn executors(&self) -> Result<Vec<ExecutorInfo>> {

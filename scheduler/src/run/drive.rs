@@ -24,7 +24,9 @@ use uuid::Uuid;
 
 use super::{
     accept::Accepted,
+    checkpoint::write_checkpoints,
     checks::{failure, run_checks},
+    compact::commit_compaction,
     failure::{cancelled, error_of, reason_of},
     freeze::{Plan, executes, freeze, thaw},
     inputs::StepSite,
@@ -376,7 +378,13 @@ impl<'a> Driver<'a> {
 
     async fn publish(&mut self) -> Result<()> {
         if let Some(operation) = &self.run.spec.operation {
-            let publication = maintain::publication(self.site, &self.run.spec.job, operation).await?;
+            let cancel = self.cancel.clone();
+            let publication = tokio::select! {
+                biased;
+                // Nothing is decided yet; the run is stopped when the driver looks at its token again.
+                () = cancel.cancelled(), if !self.view.stopped => return Ok(()),
+                publication = maintain::publication(self.site, &self.run, operation) => publication?,
+            };
             return self.decide(Verdict::Publish(publication)).await;
         }
         let plan = self.plan()?;
@@ -414,7 +422,7 @@ impl<'a> Driver<'a> {
                 tracing::info!(tables = publication.tables.len(), "run publishing");
                 // What this driver was told in the meantime is of no account any more.
                 self.failure = None;
-                let tables = publication.tables.len() + publication.revisions.len();
+                let tables = publication.tables.len() + publication.revisions.len() + publication.compactions.len();
                 self.view.outcome = Some(OutcomeView::Publish { tables });
                 if !publication.is_empty() {
                     (self.events)(RunEvent::Publishing);
@@ -455,6 +463,14 @@ impl<'a> Driver<'a> {
             let table = revision.table.clone();
             tracing::info!(table, version, "table restored");
             self.versions.insert(table, version);
+        } else if let Some(compaction) = index
+            .checked_sub(publication.tables.len() + publication.revisions.len())
+            .and_then(|place| publication.compactions.get(place))
+            && let Some(version) = commit_compaction(self.site, &self.run, compaction, decided_us / 1_000).await?
+        {
+            let table = compaction.table.clone();
+            tracing::info!(table, version, "table compacted");
+            self.versions.insert(table, version);
         }
         self.view.committed = index + 1;
         Ok(())
@@ -487,6 +503,7 @@ impl<'a> Driver<'a> {
     }
 
     async fn retire(&mut self) -> Result<()> {
+        write_checkpoints(self.site, &self.run, &self.versions).await;
         let key = layout::active(&self.run.run_id);
         retrying(|| self.site.lake.delete(&key)).await?;
         self.view.retired = true;

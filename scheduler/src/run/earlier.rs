@@ -68,7 +68,7 @@ pub(crate) struct Watch<'a> {
 fn repaired_by(run: &Accepted) -> Option<&str> {
     match &run.spec.operation {
         Some(Operation::Repair { run_id }) => Some(run_id),
-        Some(Operation::Rewind { .. } | Operation::Drop { .. }) | None => None,
+        Some(Operation::Rewind { .. } | Operation::Drop { .. } | Operation::Optimize { .. }) | None => None,
     }
 }
 

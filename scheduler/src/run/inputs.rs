@@ -20,7 +20,7 @@ use lakewright_engine::{
 use lakewright_error::{Error, ErrorKind, Result};
 use lakewright_lake::{
     DataFile, Prefix, RawObject, Snapshot, layout, read_snapshot,
-    state::{Unit, Written, listing_digest, read_ledger},
+    state::{Origins, Unit, Written, listing_digest, read_ledger, read_origins},
 };
 
 use super::{
@@ -29,7 +29,7 @@ use super::{
     freeze::Plan,
     quarantine,
     race::retrying,
-    rework::{Consumed, Gone, Present, Rework, rework},
+    rework::{Consumed, Gone, Own, Present, Rework, Split, rework},
 };
 use crate::{
     StepInput, StepTask, StepWork,
@@ -60,6 +60,8 @@ pub(crate) struct StoredInputs {
     pub(crate) removes: Vec<DataFile>,
     /// What is replaced of a table whose rows are computed by key or by time.
     pub(crate) affected: Option<Affected>,
+    /// Of those, the ones whose rows it takes over in part.
+    pub(crate) splits: Vec<Split>,
 }
 
 /// What an update reads again, and all that it follows from.
@@ -118,15 +120,20 @@ impl StepSite<'_> {
         for table in &lineage.tables {
             inputs.tables.insert(table.clone(), self.table_scan(model, table).await?);
         }
-        if let Some(Reread { rework, input, .. }) = self.reread(model).await? {
-            let read = |key: &str| rework.reads.contains(key);
+        if let Some(Reread { rework, input, present, .. }) = self.reread(model).await? {
             for objects in inputs.raw.get_mut(&input).into_iter() {
-                objects.retain(|object| read(&object.key));
+                objects.retain(|object| rework.reads.contains(&object.key));
             }
+            let read: BTreeSet<&String> = present
+                .iter()
+                .filter(|(key, _)| rework.reads.contains(*key))
+                .map(|(key, p)| p.file.as_ref().unwrap_or(key))
+                .collect();
             for scan in inputs.tables.get_mut(&input).into_iter() {
-                scan.files.retain(|file| read(&file.path));
+                scan.files.retain(|file| read.contains(&file.path));
             }
             inputs.removes = rework.removes;
+            inputs.splits = rework.splits;
         }
         Ok(inputs.with_affected(self.affected(model).await?))
     }
@@ -143,11 +150,13 @@ impl StepSite<'_> {
         let consumed = Consumed::new(&table, &name, ledger);
         let root = self.lake.child(&layout::table_root(model.name.zone(), model.name.table()))?;
         let own = self.base_snapshot(&root, &model.name).await?.files;
+        let origins = retrying(|| read_origins(self.lake, &table, entry.origins)).await?;
+        let own = Own { files: &own, origins: &origins };
         let (present, gone) = match self.plan.job.sources.get(input) {
             Some(source) => (self.present_objects(source, &consumed), gone_of(source)),
             None => (self.present_files(input, &consumed).await?, Gone::Goes),
         };
-        let rework = rework(&consumed, &present, &own, gone).map_err(|error| error.with("table", &table))?;
+        let rework = rework(&consumed, &present, own, gone).map_err(|error| error.with("table", &table))?;
         Ok(Some(Reread { rework, input: input.clone(), consumed, present }))
     }
 
@@ -157,7 +166,7 @@ impl StepSite<'_> {
         let objects = listing.map_or(&[][..], |listing| listing.objects.as_slice()).iter();
         let present = objects.map(|object| {
             let same = consumed.units.get(&object.key).is_none_or(|unit| is_same(unit, object));
-            (object.key.clone(), Present { unit: Unit::raw(&input, object), same })
+            (object.key.clone(), Present { unit: Unit::raw(&input, object), file: None, same })
         });
         present.collect()
     }
@@ -165,11 +174,50 @@ impl StepSite<'_> {
     async fn present_files(&self, input: &TableName, consumed: &Consumed) -> Result<BTreeMap<String, Present>> {
         let root = self.lake.child(&layout::table_root(input.zone(), input.table()))?;
         let name = input.to_string();
-        let present = self.current_files(&root, input).await?.into_iter().map(|file| {
-            let same = consumed.units.get(&file.path).is_none_or(|unit| unit.size_bytes == file.size_bytes);
-            (file.path.clone(), Present { unit: Unit::file(&name, &file), same })
-        });
-        Ok(present.collect())
+        let origins = self.current_origins(input).await?;
+        let mut present = BTreeMap::new();
+        for file in self.current_files(&root, input).await? {
+            let holder = origins.is_compacted(&file.path).then(|| file.path.clone());
+            for origin in origins.of(&file) {
+                let same = consumed.units.get(&origin.path).is_none_or(|unit| unit.size_bytes == origin.size_bytes);
+                let unit = Unit::origin(&name, &origin);
+                present.insert(origin.path, Present { unit, file: holder.clone(), same });
+            }
+        }
+        Ok(present)
+    }
+
+    /// What the files of a table hold, after the run, that were made by compaction.
+    async fn current_origins(&self, table: &TableName) -> Result<Origins> {
+        if self.plan.work(table) == StepWork::Replace {
+            return Ok(Origins::default());
+        }
+        let segment = self.plan.evidence.released(table).and_then(|entry| entry.origins);
+        let name = table.to_string();
+        let mut origins = retrying(|| read_origins(self.lake, &name, segment)).await?;
+        origins.extend(self.written.get(table).map(|written| written.origins.clone()).unwrap_or_default());
+        Ok(origins)
+    }
+
+    /// What the files of the model's table hold, after the run, that were made by compaction: the number of the segment
+    /// that says so, and the segment, if it is a new one.
+    ///
+    /// # Errors
+    /// As [`StepSite::stored_inputs`].
+    pub(crate) async fn origins_after(&self, model: &Model) -> Result<(Option<u64>, Option<Origins>)> {
+        let before = self.plan.evidence.released(&model.name).and_then(|entry| entry.origins);
+        let is_new = self.written.get(&model.name).is_some_and(|written| !written.origins.is_empty());
+        match self.plan.work(&model.name) {
+            StepWork::Replace | StepWork::Define => Ok((None, None)),
+            StepWork::Append | StepWork::Update | StepWork::Skip if !is_new => Ok((before, None)),
+            StepWork::Append | StepWork::Update | StepWork::Skip => {
+                let mut origins = self.current_origins(&model.name).await?;
+                let removes = self.written.get(&model.name).map_or(&[][..], |written| written.removes.as_slice());
+                let removed: BTreeSet<&str> = removes.iter().map(|file| file.path.as_str()).collect();
+                origins.retain(|path| !removed.contains(path));
+                Ok((Some(self.run.sequence), Some(origins)))
+            }
+        }
     }
 
     /// The files that a table has after the run.
@@ -255,7 +303,9 @@ impl StepSite<'_> {
         let consumed: BTreeSet<&str> =
             ledger.iter().filter(|unit| unit.input == input).map(|unit| unit.key.as_str()).collect();
         let mut files = self.base_snapshot(root, table).await?.files;
-        files.retain(|file| !consumed.contains(file.path.as_str()));
+        let segment = self.plan.evidence.released(table).and_then(|entry| entry.origins);
+        let origins = retrying(|| read_origins(self.lake, &input, segment)).await?;
+        files.retain(|file| !origins.of(file).iter().any(|origin| consumed.contains(origin.path.as_str())));
         Ok(files)
     }
 
@@ -355,7 +405,9 @@ impl StepSite<'_> {
         if let Some(table) = driving.filter(|driving| lineage.tables.contains(*driving)) {
             let input = table.to_string();
             let scan = self.table_scan(model, table).await?;
-            units.extend(scan.files.iter().map(|file| Unit::file(&input, file)));
+            let origins = self.current_origins(table).await?;
+            let read = scan.files.iter().flat_map(|file| origins.of(file));
+            units.extend(read.map(|origin| Unit::origin(&input, &origin)));
         }
         // What has gone stays in the batch whose files hold its rows.
         units.iter_mut().filter(|unit| !unit.gone).for_each(|unit| unit.batch = self.run.sequence);
@@ -396,7 +448,10 @@ impl StepSite<'_> {
     fn made(&self, model: &Model) -> Vec<Unit> {
         let table = model.name.to_string();
         let files = self.written.get(&model.name).map_or(&[][..], |written| written.files.as_slice());
-        files.iter().map(|file| Unit::file(&table, file).in_batch(self.run.sequence)).collect()
+        // Rows that were taken over have their units already: those of the files that had them first.
+        let origins = self.written.get(&model.name).map(|written| &written.origins);
+        let is_new = |file: &&DataFile| !origins.is_some_and(|origins| origins.is_compacted(&file.path));
+        files.iter().filter(is_new).map(|file| Unit::file(&table, file).in_batch(self.run.sequence)).collect()
     }
 
     /// The whole ledger of a table after it was updated.

@@ -1,4 +1,5 @@
-//! Runs without models: they give published tables an earlier state, or take them out of the release.
+//! Runs without models: they give published tables an earlier state, take them out of the release, or put their files
+//! together.
 //!
 //! Data flow: the newest release and an earlier one -> [`publication`] -> `outcome.json` -> [`commit_revision`] for each
 //! table -> one release, as in any run.
@@ -13,7 +14,7 @@ use std::{
 
 use lakewright_error::{Error, ErrorKind, Result};
 use lakewright_lake::{
-    CommitOutcome, DataFile, Prefix, TableCommit, commit_version, layout, newest_version, read_snapshot,
+    CommitOutcome, CommitPurpose, DataFile, Prefix, TableCommit, commit_version, layout, newest_version, read_snapshot,
     state::{
         AbortReason, Done, Format, InputState, Operation, Outcome, Publication, Release, ReleasedTable, RevisedContent,
         Revision, RunEnd, Spec, Verdict, list_numbers, newest_release, open_lake, read_object,
@@ -23,6 +24,7 @@ use lakewright_lake::{
 
 use super::{
     accept::Accepted,
+    compact::{compactions, wanted},
     publish::{REBASES_MAX, check_files, files_at},
     race::{chain, create, retrying},
     site::Site,
@@ -38,7 +40,7 @@ use crate::{
 ///
 /// # Errors
 /// As [`super::Scheduler::maintain`].
-pub(crate) async fn check_lake(site: &Site, operation: &Operation) -> Result<()> {
+pub(crate) async fn check_lake(site: &Site, job: &str, operation: &Operation) -> Result<()> {
     if retrying(|| open_lake(&site.lake)).await?.is_none() {
         return Err(Error::new(ErrorKind::NotFound, "there is no lake here")
             .with("lake", site.lake.display_location())
@@ -50,6 +52,10 @@ pub(crate) async fn check_lake(site: &Site, operation: &Operation) -> Result<()>
             RunState::Broken => Ok(()),
             _ => Err(not_broken(run_id)),
         },
+        Operation::Optimize { tables, .. } => {
+            let newest = retrying(|| newest_release(&site.lake)).await?;
+            wanted(job, tables, &newest.map_or_else(BTreeMap::new, |release| release.tables)).map(|_| ())
+        }
         Operation::Drop { .. } => Ok(()),
     }
 }
@@ -64,7 +70,8 @@ fn not_broken(run_id: &str) -> Error {
 ///
 /// # Errors
 /// As [`super::Scheduler::maintain`].
-pub(crate) async fn publication(site: &Site, job: &str, operation: &Operation) -> Result<Publication> {
+pub(crate) async fn publication(site: &Site, run: &Accepted, operation: &Operation) -> Result<Publication> {
+    let job = run.spec.job.as_str();
     let newest = retrying(|| newest_release(&site.lake)).await?;
     let tables = newest.map_or_else(BTreeMap::new, |release| release.tables);
     match operation {
@@ -73,6 +80,10 @@ pub(crate) async fn publication(site: &Site, job: &str, operation: &Operation) -
             Change { site, job, newest: &tables, target: &target }.rewind().await
         }
         Operation::Repair { run_id } => Change { site, job, newest: &tables, target: &tables }.repair(run_id).await,
+        Operation::Optimize { tables: names, target_bytes } => {
+            let compactions = compactions(site, run, names, *target_bytes, &tables).await?;
+            Ok(Publication { compactions, ..Publication::default() })
+        }
         Operation::Drop { table, force } => {
             let mut publication = drop_table(job, table, *force, &tables)?;
             publication.revisions.extend(emptied_by_drop(site, job, table, &tables).await?);
@@ -130,7 +141,7 @@ fn drop_table(job: &str, table: &str, force: bool, tables: &BTreeMap<String, Rel
             .with("readers", readers.join(", "))
             .with_hint("drop them first, or give --force: views on it can then not be read"));
     }
-    Ok(Publication { tables: Vec::new(), reads: Vec::new(), revisions: Vec::new(), drops: vec![table.to_owned()] })
+    Ok(Publication { drops: vec![table.to_owned()], ..Publication::default() })
 }
 
 fn of_another_job(table: &str, owner: &str) -> Error {
@@ -172,7 +183,7 @@ impl Change<'_> {
         }
         let gone = self.own(self.newest).filter(|(name, _)| !self.target.contains_key(*name));
         let drops = gone.map(|(name, _)| name.clone()).collect();
-        Ok(Publication { tables: Vec::new(), reads: Vec::new(), revisions, drops })
+        Ok(Publication { revisions, drops, ..Publication::default() })
     }
 
     /// Gives what the broken run has committed the state of the newest release.
@@ -209,7 +220,7 @@ impl Change<'_> {
                 revisions.push(Revision { table: name.clone(), content, entry: Some(entry.clone()), own_inputs });
             }
         }
-        Ok(Publication { tables: Vec::new(), reads: Vec::new(), revisions, drops: Vec::new() })
+        Ok(Publication { revisions, ..Publication::default() })
     }
 
     fn own<'b>(
@@ -224,7 +235,7 @@ impl Change<'_> {
         let restored = |name: &String, state: &InputState| match state {
             InputState::Table { version } => {
                 contents.contains_key(name)
-                    && self.target.get(name).and_then(|upstream| upstream.version) == Some(*version)
+                    && self.target.get(name).is_some_and(|upstream| upstream.has_rows_of(*version))
             }
             InputState::Raw { .. } => false,
         };
@@ -312,7 +323,7 @@ pub(crate) async fn commit_revision(
             run_id: run.run_id.clone(),
             sequence: run.sequence,
             description: content.description.clone(),
-            restores: true,
+            purpose: CommitPurpose::Restore,
             timestamp_ms,
         };
         match retrying(|| commit_version(&root, &commit)).await? {

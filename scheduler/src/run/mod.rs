@@ -5,7 +5,9 @@ mod accounting;
 mod affected;
 mod affected_query;
 mod check_query;
+mod checkpoint;
 mod checks;
+mod compact;
 mod drive;
 mod earlier;
 mod excluded;
@@ -15,6 +17,7 @@ mod heartbeat;
 mod inputs;
 mod machine;
 mod maintain;
+mod optimize;
 mod publication;
 mod publish;
 mod quarantine;
@@ -229,7 +232,7 @@ impl Scheduler {
         cancel: CancellationToken,
         events: &(dyn Fn(RunEvent) + Send + Sync),
     ) -> Result<RunSummary> {
-        maintain::check_lake(&self.site, &operation).await?;
+        maintain::check_lake(&self.site, job, &operation).await?;
         let run = self.accept_named(job, &RunRequest::default(), None, Some(operation)).await?;
         self.drive(run, cancel, &CancellationToken::new(), events).await
     }

@@ -11,7 +11,10 @@ use lakewright_compiler::{Model, TableName};
 use lakewright_error::{Error, ErrorKind, Result};
 use lakewright_lake::{
     DataFile,
-    state::{Format, InputState, Publication, PublishedTable, Release, ReleasedTable, ReleasedView, Revision, Written},
+    state::{
+        Compaction, Format, InputState, Publication, PublishedTable, Release, ReleasedTable, ReleasedView, Revision,
+        Written,
+    },
 };
 use uuid::Uuid;
 
@@ -32,6 +35,8 @@ pub(crate) struct Checked {
     pub(crate) base_files: Vec<DataFile>,
     /// What the step adds to its table's ledger.
     pub(crate) segment: Option<Segment>,
+    /// The segment that says what files hold which were made by compaction.
+    pub(crate) origins: Option<u64>,
 }
 
 /// Gives what becomes visible, in the job's order.
@@ -61,7 +66,7 @@ pub(crate) fn publication(
     // Behind the tables: a reader that sees rejects sees what was made beside them.
     tables.extend(reads.tables.iter().map(|(table, _)| table.clone()));
     let revisions = plan.job.models.iter().filter_map(|model| rechecked(plan, model)).collect();
-    Ok(Publication { tables, reads: reads.reads.clone(), revisions, drops: Vec::new() })
+    Ok(Publication { tables, reads: reads.reads.clone(), revisions, ..Publication::default() })
 }
 
 /// What the release says about a table that stays as it is, and has passed checks that it had not been asked.
@@ -97,6 +102,7 @@ fn published_table(plan: &Plan, model: &Model, written: &Written, checked: &Chec
         ledger: checked.segment.as_ref().map_or_else(Vec::new, |segment| segment.kept.clone()),
         new_segment: checked.segment.is_some(),
         checks: plan.evidence.check_digests.get(&model.name).cloned(),
+        origins: checked.origins,
     }
 }
 
@@ -125,6 +131,7 @@ fn defined_view(run: &Accepted, plan: &Plan, model: &Model) -> Result<PublishedT
         ledger: Vec::new(),
         new_segment: false,
         checks: plan.evidence.check_digests.get(&model.name).cloned(),
+        origins: None,
     })
 }
 
@@ -164,9 +171,10 @@ pub(crate) fn next_release(
     let is_own = |table: &String| entry(table).is_some_and(|entry| entry.run_id == run.run_id);
     let revised = publication.revisions.iter().filter(|revision| revision.entry.is_some());
     let stays = |table: &String| entry(table).is_some();
-    if publication.tables.iter().map(|table| &table.table).chain(revised.map(|r| &r.table)).all(is_own)
-        && !publication.drops.iter().any(stays)
-    {
+    let compacted = publication.compactions.iter().map(|compaction| &compaction.table);
+    let compacted = compacted.filter(|table| versions.contains_key(*table));
+    let published = publication.tables.iter().map(|table| &table.table).chain(revised.map(|r| &r.table));
+    if published.chain(compacted).all(is_own) && !publication.drops.iter().any(stays) {
         return None;
     }
     let number = newest.map_or(1, |release| release.number + 1);
@@ -188,6 +196,13 @@ pub(crate) fn next_release(
         }
         tables.insert(revision.table.clone(), revised);
     }
+    for compaction in &publication.compactions {
+        let version = versions.get(&compaction.table).copied();
+        let before = tables.get(&compaction.table).filter(|before| before.version < version);
+        if let Some(compacted) = before.map(|before| compacted_entry(run, compaction, before, version, number)) {
+            tables.insert(compaction.table.clone(), compacted);
+        }
+    }
     tables.retain(|name, _| !publication.drops.contains(name));
     Some(Release {
         format: Format,
@@ -198,6 +213,28 @@ pub(crate) fn next_release(
         created_us,
         tables,
     })
+}
+
+/// The same rows in other files, under another version.
+fn compacted_entry(
+    run: &Accepted,
+    compaction: &Compaction,
+    before: &ReleasedTable,
+    version: Option<u64>,
+    release: u64,
+) -> ReleasedTable {
+    let bytes = |files: &[DataFile]| files.iter().map(|file| file.size_bytes).sum::<u64>();
+    let (files, removes) = (compaction.files.len() as u64, compaction.removes.len() as u64);
+    ReleasedTable {
+        run_id: run.run_id.clone(),
+        release,
+        version,
+        files: (before.files + files).saturating_sub(removes),
+        bytes: (before.bytes + bytes(&compaction.files)).saturating_sub(bytes(&compaction.removes)),
+        origins: if compaction.origins.is_empty() { before.origins } else { Some(run.sequence) },
+        rows_since: before.rows_since.or(before.version),
+        ..before.clone()
+    }
 }
 
 fn revised_entry(
@@ -212,8 +249,9 @@ fn revised_entry(
             entry.inputs.insert(input.clone(), InputState::Table { version: *version });
         }
     }
-    let version = versions.get(&revision.table).copied().or(entry.version);
-    Some(ReleasedTable { run_id: run.run_id.clone(), release, version, ..entry })
+    let committed = versions.get(&revision.table).copied();
+    let (version, rows_since) = (committed.or(entry.version), entry.rows_since.filter(|_| committed.is_none()));
+    Some(ReleasedTable { run_id: run.run_id.clone(), release, version, rows_since, ..entry })
 }
 
 fn released_table(
@@ -256,5 +294,7 @@ fn released_table(
         ledger,
         covered: published.covered.clone(),
         checks: published.checks.clone(),
+        origins: published.origins,
+        rows_since: None,
     }
 }

@@ -10,8 +10,12 @@ use futures::{StreamExt, TryStreamExt, stream};
 use lakewright_compiler::{Model, TableName};
 use lakewright_error::{Error, ErrorKind, Result};
 use lakewright_lake::{
-    CommitOutcome, DataFile, Prefix, Snapshot, TableCommit, commit_version, layout, newest_version, read_snapshot,
-    state::{Broken, Done, Format, Publication, PublishedTable, Written, encode_units, newest_release, read_object},
+    CommitOutcome, CommitPurpose, DataFile, Prefix, Snapshot, TableCommit, commit_version, layout, newest_version,
+    read_snapshot,
+    state::{
+        Broken, Done, Format, Publication, PublishedTable, Written, encode_origins, encode_units, newest_release,
+        read_object,
+    },
 };
 
 use super::{
@@ -49,7 +53,13 @@ pub(crate) async fn check_table(at: StepSite<'_>, model: &Model, written: &Writt
         // Drivers of one run give the same units: whoever is first, the segment holds them.
         retrying(|| at.lake.create(&key, bytes.clone())).await?;
     }
-    Ok(Checked { base_version, base_files, segment })
+    let (origins, new_origins) = at.origins_after(model).await?;
+    if let Some(origins) = new_origins {
+        let key = layout::origins_segment(&model.name.to_string(), at.run.sequence);
+        let bytes = encode_origins(&origins)?;
+        retrying(|| at.lake.create(&key, bytes.clone())).await?;
+    }
+    Ok(Checked { base_version, base_files, segment, origins })
 }
 
 /// Finds the version that a commit comes after, and the files that a replacement removes. `keeps` tells that rows of
@@ -161,7 +171,7 @@ pub(crate) async fn commit_table(
             run_id: run.run_id.clone(),
             sequence: run.sequence,
             description: published.description.clone(),
-            restores: false,
+            purpose: CommitPurpose::Write,
             timestamp_ms,
         };
         match retrying(|| commit_version(&root, &commit)).await? {
@@ -226,7 +236,10 @@ pub(crate) async fn release(
         let newest = retrying(|| newest_release(&site.lake)).await?;
         let Some(release) = next_release(run, newest.as_ref(), publication, versions, site.clock.now_us()) else {
             let revised = publication.revisions.iter().filter(|revision| revision.entry.is_some());
-            let first = publication.tables.iter().map(|t| &t.table).chain(revised.map(|r| &r.table)).next();
+            let compacted = publication.compactions.iter().map(|compaction| &compaction.table);
+            let compacted = compacted.filter(|table| versions.contains_key(*table));
+            let tables = publication.tables.iter().map(|t| &t.table).chain(revised.map(|r| &r.table));
+            let first = tables.chain(compacted).next();
             let entry = newest.as_ref().zip(first).and_then(|(release, first)| release.tables.get(first));
             let own = newest.as_ref().filter(|release| release.run_id == run.run_id).map(|release| release.number);
             return Ok(entry.map(|entry| entry.release).or(own));

@@ -140,7 +140,7 @@ async fn rejects_table(
     } else {
         vec![retrying(|| write_rejects(&root, &at.run.run_id, &rows)).await?]
     };
-    let checked = Checked { base_version, base_files, segment: None };
+    let checked = Checked { base_version, base_files, segment: None, origins: None };
     Ok(Some((published(&name, source, work, base_version, files), checked)))
 }
 
@@ -204,6 +204,7 @@ fn published(
         ledger: Vec::new(),
         new_segment: false,
         checks: None,
+        origins: None,
     }
 }
 

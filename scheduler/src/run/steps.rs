@@ -13,7 +13,7 @@ use lakewright_engine::{RuleReport, StepProgress};
 use lakewright_error::{Error, ErrorKind, Result};
 use lakewright_lake::{
     DataFile, layout,
-    state::{Format, JobSlot, Outcome, StepRecord, StepTimes, Verdict, Written, WrittenChecks, read_object},
+    state::{Format, JobSlot, Origins, Outcome, StepRecord, StepTimes, Verdict, Written, WrittenChecks, read_object},
 };
 use tokio::{sync::mpsc, time::Instant};
 use uuid::Uuid;
@@ -28,9 +28,10 @@ use super::{
     quarantine,
     race::{Race, create, retrying},
     reports::account,
+    rework::Split,
     site::Site,
 };
-use crate::{RunEvent, StepOutput};
+use crate::{RewriteTask, RunEvent, StepOutput};
 
 /// One step of one driver; owns all that it needs, so that it can be a task of its own.
 #[derive(Debug)]
@@ -129,6 +130,7 @@ impl StepRun {
         excluded: &Exclusions,
     ) -> Result<Written> {
         let (objects, removes) = (inputs.raw.clone(), inputs.removes.clone());
+        let splits = inputs.splits.clone();
         for objects in inputs.raw.values_mut() {
             *objects = excluded.split(std::mem::take(objects)).0;
         }
@@ -149,7 +151,7 @@ impl StepRun {
             // A full queue means that nobody looks at progress right now; the next report holds these counts too.
             let _ = events.try_send(RunEvent::StepProgressed { step: table.clone(), progress });
         };
-        let StepOutput { files, quarantined, rules, progress, reports, executions, tasks } =
+        let StepOutput { mut files, quarantined, rules, progress, reports, executions, tasks } =
             self.site.backend.execute(task, &progress).await?;
         drop(place);
         let mut record = self.record();
@@ -172,6 +174,13 @@ impl StepRun {
         });
         record.duration_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
         let checks = self.checks(quarantined, rules, record.rows_out).await?;
+        let mut origins = Origins::default();
+        for split in splits {
+            let file = self.take_over(&split).await?;
+            origins.insert(&file.path, split.kept);
+            files.push(file);
+        }
+        files.sort_by(|left, right| left.path.cmp(&right.path));
         Ok(Written {
             format: Format,
             nonce: Uuid::new_v4().to_string(),
@@ -180,10 +189,28 @@ impl StepRun {
             files,
             removes,
             covered,
+            origins,
             record,
             checks,
             adopted_from: None,
         })
+    }
+
+    /// Writes the rows of a compacted file that stay.
+    async fn take_over(&self, split: &Split) -> Result<DataFile> {
+        let entry = self.plan.evidence.released(&self.model.name).ok_or_else(|| {
+            Error::new(ErrorKind::Internal, "rows of a table stay that was not published")
+                .with("table", &self.model.name)
+        })?;
+        let task = RewriteTask {
+            root: self.site.lake.child(&layout::table_root(self.model.name.zone(), self.model.name.table()))?,
+            schema: Arc::clone(&entry.schema),
+            partition_columns: entry.partition_columns.clone(),
+            files: vec![split.file.clone()],
+            ranges: BTreeMap::from([(split.file.path.clone(), split.rows.clone())]),
+            run_id: self.run.run_id.clone(),
+        };
+        self.site.backend.rewrite(task).await
     }
 
     /// What was counted for the model's checks, with the rows that were kept; `None` if it has none.

@@ -16,7 +16,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use lakewright_error::{Error, ErrorKind, Result};
 use lakewright_lake::{
-    ListedObject, Prefix, layout,
+    ListedObject, Prefix, clean_log, layout,
     state::{list_numbers, open_lake},
 };
 
@@ -51,6 +51,8 @@ pub struct Vacuumed {
     pub tables: BTreeMap<String, Garbage>,
     /// Objects of the run state that go: reports, listings and samples of ended runs, segments of ledgers.
     pub state: Garbage,
+    /// Entries and checkpoints of tables' logs that go.
+    pub logs: Garbage,
     /// Unfinished runs, since whose beginning everything stays.
     pub unfinished: Vec<String>,
 }
@@ -143,6 +145,14 @@ pub async fn vacuum(lake: &Prefix, options: VacuumOptions) -> Result<Vacuumed> {
             keys.push(object.key.clone());
         }
     }
+    for (root, version) in needed.logs() {
+        let table = lake.child(root)?;
+        for (key, size_bytes) in retrying(|| clean_log(&table, version, cutoff_us)).await?.objects {
+            vacuumed.logs.objects += 1;
+            vacuumed.logs.bytes += size_bytes;
+            keys.push(format!("{root}/{key}"));
+        }
+    }
     if options.delete {
         delete(lake, &keys).await?;
     }
@@ -185,6 +195,7 @@ impl Listed {
         for (dir, may_go) in [
             (layout::RUNS_DIR, may_go_of_run as fn(&str) -> bool),
             (layout::LEDGER_DIR, |_| true),
+            (layout::ORIGINS_DIR, |_| true),
             (layout::DRIVERS_DIR, |_| true),
         ] {
             let objects = retrying(|| lake.list_large(dir)).await?;

@@ -112,6 +112,8 @@ pub(super) struct Needed {
     files: BTreeSet<String>,
     /// Keys of state objects, and of folders of them.
     state: BTreeSet<String>,
+    /// The oldest version that is needed of each table, by the table's root.
+    versions: BTreeMap<String, u64>,
 }
 
 impl Needed {
@@ -125,19 +127,24 @@ impl Needed {
             sequences: live.0.iter().map(|run| run.sequence).collect(),
             ..Self::default()
         };
-        let versions = needed.note_releases(lake, oldest).await?;
-        let reads = versions.into_iter().map(|(table, version)| async move {
-            let name = parse_name(&table)?;
-            let root = lake.child(&layout::table_root(name.zone(), name.table()))?;
-            let names = retrying(|| file_names_since(&root, version)).await;
-            names.map_err(|error| error.with("table", &table))
+        needed.note_releases(lake, oldest).await?;
+        let reads = needed.versions.iter().map(|(root, version)| async move {
+            let table = lake.child(root)?;
+            let names = retrying(|| file_names_since(&table, *version)).await;
+            names.map_err(|error| error.with("table", root))
         });
+        let reads: Vec<_> = reads.collect();
         let names: Vec<BTreeSet<String>> = stream::iter(reads).buffered(READS_MAX).try_collect().await?;
         needed.files.extend(names.into_iter().flatten());
         for run_id in runs_that_lend(lake, live).await? {
             needed.note_run(lake, &run_id).await?;
         }
         Ok(needed)
+    }
+
+    /// The roots of tables whose logs are needed from a version on.
+    pub(super) fn logs(&self) -> impl Iterator<Item = (&String, u64)> {
+        self.versions.iter().map(|(root, version)| (root, *version))
     }
 
     /// Whether the data file must stay.
@@ -156,13 +163,12 @@ impl Needed {
             return self.runs.contains(run);
         }
         let number = key.rsplit('/').next().and_then(layout::number_of);
-        key.starts_with(layout::LEDGER_DIR) && number.is_none_or(|number| self.sequences.contains(&number))
+        !key.starts_with(layout::DRIVERS_DIR) && number.is_none_or(|number| self.sequences.contains(&number))
     }
 
-    /// Notes the segments that releases in retention name. Gives the oldest version that they name of each table.
-    async fn note_releases(&mut self, lake: &Prefix, oldest: Option<u64>) -> Result<BTreeMap<String, u64>> {
-        let mut versions: BTreeMap<String, u64> = BTreeMap::new();
-        let Some(oldest) = oldest else { return Ok(versions) };
+    /// Notes the segments and the versions of tables that releases in retention name.
+    async fn note_releases(&mut self, lake: &Prefix, oldest: Option<u64>) -> Result<()> {
+        let Some(oldest) = oldest else { return Ok(()) };
         let numbers = retrying(|| list_numbers(lake, layout::RELEASES_DIR)).await?;
         let kept = numbers.into_iter().filter(|number| *number >= oldest);
         let mut releases = stream::iter(kept.map(|number| read_release(lake, number))).buffered(READS_MAX);
@@ -170,12 +176,15 @@ impl Needed {
             for (table, entry) in release.into_iter().flat_map(|release| release.tables) {
                 let segments = entry.ledger.iter().map(|segment| layout::ledger_segment(&table, *segment));
                 self.state.extend(segments);
+                self.state.extend(entry.origins.map(|segment| layout::origins_segment(&table, segment)));
                 if let Some(version) = entry.version {
-                    versions.entry(table).and_modify(|oldest| *oldest = version.min(*oldest)).or_insert(version);
+                    let name = parse_name(&table)?;
+                    let oldest = self.versions.entry(layout::table_root(name.zone(), name.table())).or_insert(version);
+                    *oldest = version.min(*oldest);
                 }
             }
         }
-        Ok(versions)
+        Ok(())
     }
 
     /// Notes what a run has written, and what it has decided to publish.
@@ -194,9 +203,11 @@ impl Needed {
             retrying(|| read_object::<Outcome>(lake, &key)).await?
         {
             self.note_files(publication.tables.iter().flat_map(|table| &table.files));
+            self.note_files(publication.compactions.iter().flat_map(|compaction| &compaction.files));
             self.note_files(publication.revisions.iter().flat_map(|revision| &revision.content).flat_map(|c| &c.files));
             for table in &publication.tables {
                 self.state.extend(table.ledger.iter().map(|segment| layout::ledger_segment(&table.table, *segment)));
+                self.state.extend(table.origins.map(|segment| layout::origins_segment(&table.table, segment)));
             }
         }
         Ok(())

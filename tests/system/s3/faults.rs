@@ -36,6 +36,26 @@ fn a_fleet_over_a_store_that_throttles_and_drops_connections_gives_the_same_rows
 }
 
 #[test]
+fn a_store_that_does_what_it_was_asked_and_whose_answers_are_lost_gives_the_same_rows() {
+    let Some(bucketed) = Bucketed::music("a store whose answers are lost", 300, 40, 2) else { return };
+    bucketed.proxy.drop_answers(25);
+    bucketed.project.succeed(&["run"]);
+    let dropped = bucketed.proxy.dropped();
+    assert!(dropped > 5, "{dropped} answers were dropped");
+    assert_eq!(bucketed.project.contents(&MUSIC_TABLES), local_contents(300, 40, 2));
+    let again = bucketed.project.json(&["run"]);
+    assert!(again["release"].is_null(), "{again}");
+    bucketed.project.succeed(&["optimize"]);
+    bucketed.project.succeed(&["rewind", "--to", "1", "--yes"]);
+    bucketed.project.succeed(&["vacuum", "--retain", "0d", "--force"]);
+    bucketed.proxy.drop_answers(0);
+    assert_eq!(bucketed.project.contents(&MUSIC_TABLES), local_contents(300, 40, 2));
+    let releases = bucketed.project.json(&["tables", "--history"]);
+    let made = releases["releases"].as_array().expect("releases").len();
+    assert!(made <= 2, "no release was made twice: {releases}");
+}
+
+#[test]
 fn a_run_that_was_killed_on_s3_is_finished_by_the_next_one() {
     let test = "a killed run on S3";
     let Some(undisturbed) = Bucketed::music(test, 200, 15, 2) else { return };

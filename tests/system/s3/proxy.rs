@@ -1,4 +1,5 @@
-//! A proxy before an S3 server: counts requests, answers some of them with 503, or drops their conditions.
+//! A proxy before an S3 server: counts requests, answers some of them with 503, has some done and drops the answer, or
+//! drops their conditions.
 //!
 //! One request a connection, so that nothing of one request can reach another.
 
@@ -28,6 +29,8 @@ struct Shared {
     refused_percent: AtomicU64,
     refused: AtomicU64,
     dropped_percent: AtomicU64,
+    /// Of writes, those that are done and whose answer is dropped.
+    unanswered_percent: AtomicU64,
     dropped: AtomicU64,
     forgets_conditions: AtomicBool,
 }
@@ -68,14 +71,19 @@ impl Proxy {
         self.shared.dropped_percent.store(percent, Ordering::Relaxed);
     }
 
-    /// Requests whose connection was dropped.
-    pub(super) fn dropped(&self) -> u64 {
-        self.shared.dropped.load(Ordering::Relaxed)
-    }
-
     /// Requests that were answered with 503.
     pub(super) fn refused(&self) -> u64 {
         self.shared.refused.load(Ordering::Relaxed)
+    }
+
+    /// From now on has `percent` of the writes done, and closes the connection instead of giving their answers.
+    pub(super) fn drop_answers(&self, percent: u64) {
+        self.shared.unanswered_percent.store(percent, Ordering::Relaxed);
+    }
+
+    /// Requests whose connections or answers were dropped.
+    pub(super) fn dropped(&self) -> u64 {
+        self.shared.dropped.load(Ordering::Relaxed)
     }
 
     /// From now on drops `If-None-Match`, as servers do that overwrite.
@@ -111,7 +119,9 @@ impl Shared {
         upstream.write_all(&body).ok()?;
         let mut answer = Vec::new();
         upstream.read_to_end(&mut answer).ok()?;
-        if is_dropped {
+        let writes = head.starts_with("PUT ") || head.starts_with("DELETE ");
+        let is_unanswered = draw(number.rotate_left(17)) % 100 < self.unanswered_percent.load(Ordering::Relaxed);
+        if is_dropped || (writes && is_unanswered) {
             self.dropped.fetch_add(1, Ordering::Relaxed);
             return None;
         }

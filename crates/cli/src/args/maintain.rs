@@ -6,6 +6,7 @@ use clap::Args;
 use lakewright_scheduler::AsOf;
 
 use super::parse_as_of;
+use crate::settings::parse_bytes;
 
 /// Arguments of `rewind`.
 #[derive(Args, Debug)]
@@ -49,6 +50,20 @@ pub(crate) struct DropArgs {
     pub(crate) yes: bool,
 }
 
+/// Arguments of `optimize`.
+#[derive(Args, Debug)]
+pub(crate) struct OptimizeArgs {
+    /// The tables, for example staging.events; all that grow file by file by default
+    #[arg(value_name = "TABLE")]
+    pub(crate) tables: Vec<String>,
+    /// Size of the files to make; those of half of it and more are left alone
+    #[arg(long, value_name = "SIZE", default_value = "128MB", value_parser = parse_file_size)]
+    pub(crate) target_size: u64,
+    /// A job's folder or name, where the project has several lakes
+    #[arg(long)]
+    pub(crate) job: Option<String>,
+}
+
 /// Arguments of `vacuum`.
 #[derive(Args, Debug)]
 pub(crate) struct VacuumArgs {
@@ -81,9 +96,23 @@ fn parse_retention(text: &str) -> Result<Duration, String> {
     seconds.map(Duration::from_secs).ok_or_else(wrong)
 }
 
+/// Reads the size of a file, in bytes.
+fn parse_file_size(text: &str) -> Result<u64, String> {
+    let bytes = parse_bytes(text).filter(|bytes| (1 << 20..=1 << 40).contains(bytes));
+    bytes.ok_or_else(|| "give a size from 1MB to 1TB".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_has_a_size_that_readers_can_work_with() {
+        assert_eq!(parse_file_size("64MB"), Ok(64 << 20));
+        for wrong in ["", "1", "512KB", "2TB", "big"] {
+            assert!(parse_file_size(wrong).is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn a_retention_has_a_unit_and_may_be_none_at_all() {

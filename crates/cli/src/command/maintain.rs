@@ -1,13 +1,15 @@
-//! `rewind`, `repair`, `drop`: change published tables without running models.
+//! `rewind`, `repair`, `drop`, `optimize`: change published tables without running models.
 //!
-//! Invariant: nothing is changed before the user has agreed, on a terminal or with `--yes`.
+//! Invariant: no rows are changed before the user has agreed, on a terminal or with `--yes`.
 
 use std::{
+    collections::BTreeMap,
     io::{self, BufRead, IsTerminal},
     path::PathBuf,
     sync::Arc,
 };
 
+use lakewright_compiler::TableName;
 use lakewright_error::{Error, ErrorKind, Result};
 use lakewright_lake::Prefix;
 use lakewright_scheduler::{
@@ -18,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::tables::table_name;
 use crate::{
-    args::{DropArgs, RepairArgs, RewindArgs},
+    args::{DropArgs, OptimizeArgs, RepairArgs, RewindArgs},
     exit::{Failure, Outcome},
     place::{Invocation, Place},
     project::{Project, read_places},
@@ -26,7 +28,7 @@ use crate::{
         Output,
         number::counted,
         printable,
-        releases::{MaintainDocument, changes_text},
+        releases::{MaintainDocument, OptimizeDocument, changes_text, optimized_text},
     },
     sql::{nothing_published, open_catalog},
 };
@@ -79,12 +81,8 @@ pub(super) async fn drop_table(invocation: &Invocation, arguments: &DropArgs) ->
     let (lake, output) = (place.lake()?, invocation.output);
     let table = table_name(&arguments.table)?;
     let catalog = open_catalog(&lake).await?;
-    let found = catalog.tables.iter().find(|published| published.name == table).ok_or_else(|| {
-        Error::new(ErrorKind::NotFound, "the lake has no such table")
-            .with("table", &table)
-            .with("lake", lake.display_location())
-            .with_hint("`lakewright tables` lists what the lake has")
-    })?;
+    let found = catalog.tables.iter().find(|published| published.name == table);
+    let found = found.ok_or_else(|| no_such_table(&table, &lake))?;
     if !arguments.force {
         refuse_made(invocation, &place, &found.job, &table.to_string())?;
     }
@@ -96,6 +94,39 @@ pub(super) async fn drop_table(invocation: &Invocation, arguments: &DropArgs) ->
         location => format!("; its files stay for earlier releases at {}, until a vacuum", printable(location)),
     };
     report(&summary, &found.job, &[], &format!("dropped {table}{kept}"), &output)
+}
+
+/// Puts the small files of tables together: one run for each job that has some.
+pub(super) async fn optimize(invocation: &Invocation, arguments: &OptimizeArgs) -> Outcome {
+    let place = invocation.any_place(arguments.job.as_deref())?;
+    let (lake, output) = (place.lake()?, invocation.output);
+    let catalog = open_catalog(&lake).await?;
+    if catalog.release.is_none() {
+        return Err(nothing_published(&lake).into());
+    }
+    let mut by_job: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for name in &arguments.tables {
+        let name = table_name(name)?;
+        let found = catalog.tables.iter().find(|published| published.name == name);
+        let found = found.ok_or_else(|| no_such_table(&name, &lake))?;
+        by_job.entry(found.job.clone()).or_default().push(name.to_string());
+    }
+    if arguments.tables.is_empty() {
+        by_job.extend(catalog.tables.iter().map(|table| (table.job.clone(), Vec::new())));
+    }
+    let before = find_release(&lake, AsOf::Release(catalog.release.unwrap_or_default())).await?;
+    let mut documents = Vec::new();
+    for (job, tables) in by_job {
+        let operation = Operation::Optimize { tables, target_bytes: arguments.target_size };
+        let summary = maintain(&place, &lake, &job, operation).await?;
+        let changes = match summary.release {
+            Some(release) => changes_of_job(&before, &find_release(&lake, AsOf::Release(release)).await?, &job)?,
+            None => Vec::new(),
+        };
+        output.result(&optimized_text(&job, &summary, &changes, &before, &output))?;
+        documents.push(OptimizeDocument::new(&summary, &job, &changes, &before));
+    }
+    if output.json { output.document(&documents) } else { Ok(()) }
 }
 
 /// Refuses to drop what a model still makes, or what nobody here can tell about.
@@ -119,6 +150,13 @@ fn refuse_made(invocation: &Invocation, place: &Place, job: &str, table: &str) -
             .with_hint("remove the model first, or give --force: the job's next run makes the table again")
             .into()),
     }
+}
+
+fn no_such_table(table: &TableName, lake: &Prefix) -> Error {
+    Error::new(ErrorKind::NotFound, "the lake has no such table")
+        .with("table", table)
+        .with("lake", lake.display_location())
+        .with_hint("`lakewright tables` lists what the lake has")
 }
 
 /// Asks the user; without a terminal `--yes` is the answer.

@@ -6,7 +6,9 @@ use arrow::{
     array::RecordBatch,
     json::{WriterBuilder, writer::JsonArray},
 };
+use lakewright_compiler::TableName;
 use lakewright_error::{Error, ErrorKind, Result};
+use lakewright_lake::state::Release;
 use lakewright_scheduler::{Change, ColumnChange, ReleaseRecord, RunSummary, TableChange, TableDiff};
 use serde::Serialize;
 use serde_json::Value;
@@ -48,6 +50,79 @@ impl MaintainDocument {
             changes: changes.iter().map(ChangeDocument::new).collect(),
         }
     }
+}
+
+/// `optimize`, for one job
+#[derive(Debug, Serialize)]
+pub(crate) struct OptimizeDocument {
+    job: String,
+    run_id: String,
+    sequence: u64,
+    release: Option<u64>,
+    tables: Vec<OptimizedDocument>,
+}
+
+#[derive(Debug, Serialize)]
+struct OptimizedDocument {
+    table: String,
+    version: Option<u64>,
+    files_before: u64,
+    files: u64,
+    bytes_before: u64,
+    bytes: u64,
+}
+
+/// Files and bytes of a table in a release.
+fn size_in(release: &Release, table: &TableName) -> (u64, u64) {
+    release.tables.get(&table.to_string()).map_or((0, 0), |entry| (entry.files, entry.bytes))
+}
+
+impl OptimizeDocument {
+    /// The document of a run that has put files together; `before` is the release that it started from.
+    pub(crate) fn new(summary: &RunSummary, job: &str, changes: &[TableChange], before: &Release) -> Self {
+        let table = |change: &TableChange| {
+            let (files_before, bytes_before) = size_in(before, &change.table);
+            OptimizedDocument {
+                table: change.table.to_string(),
+                version: change.version,
+                files_before,
+                files: change.files,
+                bytes_before,
+                bytes: change.bytes,
+            }
+        };
+        Self {
+            job: job.to_owned(),
+            run_id: summary.run_id.clone(),
+            sequence: summary.sequence,
+            release: summary.release,
+            tables: changes.iter().map(table).collect(),
+        }
+    }
+}
+
+/// Renders what a run has put together.
+pub(crate) fn optimized_text(
+    job: &str,
+    summary: &RunSummary,
+    changes: &[TableChange],
+    before: &Release,
+    output: &Output,
+) -> String {
+    let Some(release) = summary.release else {
+        return format!("{job}: there is nothing to put together (run {})\n", summary.run_id);
+    };
+    let mut grid = Grid::new([("table", Left), ("files", Left), ("size", Left)]);
+    for change in changes {
+        let (files, size) = size_in(before, &change.table);
+        grid.push(vec![
+            change.table.to_string(),
+            format!("{} -> {}", count(files), count(change.files)),
+            format!("{} -> {}", bytes(size), bytes(change.bytes)),
+        ]);
+    }
+    let published = output.style.green(&format!("published release {release}"));
+    format!("{}{published} (run {})\n", grid.render(output.width, output.style).0, summary.run_id)
 }
 
 /// `tables --history`

@@ -25,6 +25,8 @@ pub(crate) struct VacuumDocument {
     bytes: u64,
     state_objects: u64,
     state_bytes: u64,
+    log_objects: u64,
+    log_bytes: u64,
     unfinished_runs: Vec<String>,
 }
 
@@ -55,6 +57,8 @@ impl VacuumDocument {
             bytes: files.bytes,
             state_objects: vacuumed.state.objects,
             state_bytes: vacuumed.state.bytes,
+            log_objects: vacuumed.logs.objects,
+            log_bytes: vacuumed.logs.bytes,
             unfinished_runs: vacuumed.unfinished.clone(),
         }
     }
@@ -70,14 +74,16 @@ pub(crate) fn vacuum_text(vacuumed: &Vacuumed, options: VacuumOptions, width: us
         }
         text.push_str(&grid.render(width, style).0);
     }
-    let (files, state) = (vacuumed.files(), vacuumed.state);
+    let (files, state, logs) = (vacuumed.files(), vacuumed.state, vacuumed.logs);
     let verb = if options.delete { "deleted" } else { "would delete" };
     text.push_str(&format!(
-        "{verb} {} ({}), {} of the run state ({}) and {}\n",
+        "{verb} {} ({}), {} of the run state ({}), {} of tables' logs ({}) and {}\n",
         counted(files.objects, "data file"),
         bytes(files.bytes),
         counted(state.objects, "object"),
         bytes(state.bytes),
+        counted(logs.objects, "object"),
+        bytes(logs.bytes),
         counted(vacuumed.releases, "release"),
     ));
     text
@@ -116,6 +122,7 @@ mod tests {
             releases: 2,
             tables: BTreeMap::from([("curated.songs".to_owned(), Garbage { objects: 2, bytes: 1_500 })]),
             state: Garbage::default(),
+            logs: Garbage::default(),
             unfinished: vec!["r1".to_owned(), "r2".to_owned()],
         };
         let mut options = VacuumOptions { retain: Duration::from_secs(60), now_us: 0, delete: false };

@@ -115,6 +115,14 @@ pub fn register_rows(
     Ok(())
 }
 
+/// A table as a provider that belongs to no session.
+///
+/// # Errors
+/// As [`register_relation`].
+pub(crate) fn file_table(scan: TableScan) -> Result<Arc<dyn TableProvider>> {
+    Ok(Arc::new(FileTable::new(scan)?))
+}
+
 /// The session's schema for a zone; made when it is first asked for.
 fn schema_of_zone(session: &SessionContext, zone: &str) -> Result<Arc<dyn SchemaProvider>> {
     let name = session.copied_config().options().catalog.default_catalog.clone();

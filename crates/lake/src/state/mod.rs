@@ -8,6 +8,7 @@
 
 mod check;
 mod driver;
+mod origins;
 mod parquet_object;
 mod rejects;
 mod release;
@@ -23,6 +24,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwn
 
 pub use check::{CheckRecord, RunChecks, WrittenChecks, decode_rows, encode_rows};
 pub use driver::{Heartbeat, Leader};
+pub use origins::{Origin, Origins, decode_origins, encode_origins};
 pub use rejects::{RejectRow, decode_rejects, encode_rejects, read_rejects, rejects_schema, write_rejects};
 pub use release::{InputState, Release, ReleasedTable, ReleasedView};
 pub use report::{
@@ -30,11 +32,11 @@ pub use report::{
     encode_object_reports,
 };
 pub use run::{
-    AbortReason, Active, Broken, Done, Excluded, Frozen, FrozenModel, FrozenSource, Idempotency, JobSlot, LakeMarker,
-    Operation, Outcome, Publication, PublishedTable, RevisedContent, Revision, RunEnd, Spec, SpecOptions, StepRecord,
-    StepTimes, StepWork, TaskTimes, Verdict, Written,
+    AbortReason, Active, Broken, Compaction, Done, Excluded, Frozen, FrozenModel, FrozenSource, Idempotency, JobSlot,
+    LakeMarker, Operation, Outcome, Publication, PublishedTable, RevisedContent, Revision, RunEnd, Spec, SpecOptions,
+    StepRecord, StepTimes, StepWork, TaskTimes, Verdict, Written,
 };
-pub use store::{list_names, list_numbers, newest_release, open_lake, read_ledger, read_object};
+pub use store::{list_names, list_numbers, newest_release, open_lake, read_ledger, read_object, read_origins};
 pub use units::{Unit, decode_units, encode_units, listing_digest};
 
 /// The format that this program writes, and the newest that it reads.

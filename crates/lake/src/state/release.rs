@@ -77,6 +77,20 @@ pub struct ReleasedTable {
     /// Names the checks that the table has passed, if its model has any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checks: Option<String>,
+    /// The segment that says what files hold which were made by compaction, by the number in its key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origins: Option<u64>,
+    /// The oldest version with the rows of this one, if compaction has made others since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows_since: Option<u64>,
+}
+
+impl ReleasedTable {
+    /// Whether the version, which may be an earlier one, holds the rows of this one.
+    #[must_use]
+    pub fn has_rows_of(&self, version: u64) -> bool {
+        self.version.is_some_and(|newest| (self.rows_since.unwrap_or(newest)..=newest).contains(&version))
+    }
 }
 
 /// The definition of a view.

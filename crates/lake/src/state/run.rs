@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use arrow::datatypes::SchemaRef;
 use serde::{Deserialize, Serialize};
 
-use super::{CheckRecord, Format, InputState, ReleasedTable, ReleasedView, SourceRead, WrittenChecks, schema};
+use super::{CheckRecord, Format, InputState, Origins, ReleasedTable, ReleasedView, SourceRead, WrittenChecks, schema};
 use crate::{DataFile, RawObject};
 
 /// `lake.json`: this prefix is a lake of this format.
@@ -104,6 +104,13 @@ pub enum Operation {
         table: String,
         /// Whether tables and views that read it may stay without it.
         force: bool,
+    },
+    /// Makes few files of many small ones.
+    Optimize {
+        /// Tables, as `zone.table`; empty is all of the job that have ledgers of files.
+        tables: Vec<String>,
+        /// Size of the files to make, in bytes.
+        target_bytes: u64,
     },
 }
 
@@ -216,6 +223,9 @@ pub struct Written {
     /// The intervals that the table has with them, of a table that is computed by time: see [`ReleasedTable::covered`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub covered: Vec<(i64, i64)>,
+    /// What those of the files hold that take over rows of files made by compaction, in order.
+    #[serde(default, skip_serializing_if = "Origins::is_empty")]
+    pub origins: Origins,
     /// Counts and times.
     pub record: StepRecord,
     /// What was counted for the model's checks.
@@ -328,7 +338,7 @@ pub enum Verdict {
 }
 
 /// Everything that publishing needs, so that any driver finishes it without compiling the job.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Publication {
     /// Tables and views in the order of publishing: every one after all that it reads.
     pub tables: Vec<PublishedTable>,
@@ -341,13 +351,41 @@ pub struct Publication {
     /// Tables and views, as `zone.table`, that leave the release.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub drops: Vec<String>,
+    /// Tables that get the same rows in other files.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub compactions: Vec<Compaction>,
 }
 
 impl Publication {
     /// Whether nothing becomes visible.
     pub fn is_empty(&self) -> bool {
-        self.tables.is_empty() && self.revisions.is_empty() && self.drops.is_empty()
+        self.tables.is_empty() && self.revisions.is_empty() && self.drops.is_empty() && self.compactions.is_empty()
     }
+}
+
+/// One table that gets the same rows in other files.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Compaction {
+    /// `zone.table`.
+    pub table: String,
+    /// The version that the commit comes after: that of the newest release.
+    pub base_version: u64,
+    /// Columns.
+    #[serde(with = "schema")]
+    pub schema: SchemaRef,
+    /// Partition columns in directory order.
+    pub partition_columns: Vec<String>,
+    /// From the model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// Files that appear.
+    pub files: Vec<DataFile>,
+    /// Files of the base version whose rows they hold.
+    pub removes: Vec<DataFile>,
+    /// What all files of the table that were made by compaction hold afterwards; nothing if no ledger names files of the
+    /// table.
+    #[serde(default, skip_serializing_if = "Origins::is_empty")]
+    pub origins: Origins,
 }
 
 /// One table or view that gets an earlier state.
@@ -425,6 +463,9 @@ pub struct PublishedTable {
     /// Names the checks that it has passed, if it has any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checks: Option<String>,
+    /// The segment that says what those of its files hold that were made by compaction, if any stay.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origins: Option<u64>,
 }
 
 /// Why nothing is published.

@@ -6,7 +6,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use lakewright_error::{Error, ErrorKind, Result};
 use serde::de::DeserializeOwned;
 
-use super::{LakeMarker, Release, Unit, decode, decode_units};
+use super::{LakeMarker, Origins, Release, Unit, decode, decode_origins, decode_units};
 use crate::{Prefix, layout};
 
 /// Ledger segments read at once.
@@ -61,6 +61,21 @@ pub async fn read_ledger(lake: &Prefix, table: &str, segments: &[u64]) -> Result
     });
     let units: Vec<Vec<Unit>> = stream::iter(reads).buffered(SEGMENT_READS_MAX).try_collect().await?;
     Ok(units.into_iter().flatten().collect())
+}
+
+/// Reads what the files of a table hold that were made by compaction; nothing if the table has no such segment.
+///
+/// # Errors
+/// As [`read_ledger`].
+pub async fn read_origins(lake: &Prefix, table: &str, segment: Option<u64>) -> Result<Origins> {
+    let Some(segment) = segment else { return Ok(Origins::default()) };
+    let key = layout::origins_segment(table, segment);
+    let bytes = lake.read(&key).await?.ok_or_else(|| {
+        Error::new(ErrorKind::Corrupt, "an object that the release names is missing")
+            .with("object", &key)
+            .with_hint("restore this object from a backup of the lake, or run with --full-refresh")
+    })?;
+    decode_origins(&key, bytes)
 }
 
 /// Lists the numbers of the slots or releases in a folder, ascending.

@@ -49,17 +49,13 @@ fn outcome() -> Outcome {
         ledger: vec![],
         new_segment: false,
         checks: None,
+        origins: None,
     };
     Outcome {
         format: Format,
         nonce: "n".to_owned(),
         decided_us: 1,
-        verdict: Verdict::Publish(Publication {
-            tables: vec![table],
-            reads: Vec::new(),
-            revisions: Vec::new(),
-            drops: Vec::new(),
-        }),
+        verdict: Verdict::Publish(Publication { tables: vec![table], ..Publication::default() }),
     }
 }
 

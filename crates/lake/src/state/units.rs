@@ -13,7 +13,10 @@ use bytes::Bytes;
 use lakewright_error::{Error, ErrorKind, Result};
 use sha2::{Digest, Sha256};
 
-use super::parquet_object::{corrupt, encode_batch, read_batches};
+use super::{
+    Origin,
+    parquet_object::{corrupt, encode_batch, read_batches},
+};
 use crate::{DataFile, RawObject};
 
 /// One thing that a table has consumed: a raw object of a source, or a DataFile of an upstream table.
@@ -59,6 +62,19 @@ impl Unit {
             input: table.to_owned(),
             key: file.path.clone(),
             size_bytes: file.size_bytes,
+            etag: None,
+            modified_us: 0,
+            gone: false,
+            batch: 0,
+        }
+    }
+
+    /// The unit that the rows of a DataFile of `table` are which another file holds now.
+    pub fn origin(table: &str, origin: &Origin) -> Self {
+        Self {
+            input: table.to_owned(),
+            key: origin.path.clone(),
+            size_bytes: origin.size_bytes,
             etag: None,
             modified_us: 0,
             gone: false,

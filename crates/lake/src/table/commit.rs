@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{
-    CommitOutcome, TableCommit,
+    CommitOutcome, CommitPurpose, TableCommit,
     delta::{JOB_PROPERTY, Loaded, READER_VERSION, WRITER_VERSION, internal, to_arrow, to_delta},
     log::{self, Entry, RUN_ID_KEY, entry_key},
     partition::empty_partition_value,
@@ -190,10 +190,10 @@ fn make_entry(commit: &TableCommit, schema: &StructType, base: Option<&Base>, na
     let application = format!("lakewright:{}:{name}", commit.job);
     actions.push(Action::Txn(Transaction::new_with_last_update(application, sequence, Some(commit.timestamp_ms))));
     for file in &commit.removes {
-        actions.push(Action::Remove(remove(file, commit.timestamp_ms)?));
+        actions.push(Action::Remove(remove(file, commit)?));
     }
     for file in &commit.adds {
-        actions.push(Action::Add(add(file, commit.timestamp_ms)?));
+        actions.push(Action::Add(add(file, commit)?));
     }
     let mut bytes = Vec::new();
     for action in &actions {
@@ -204,16 +204,16 @@ fn make_entry(commit: &TableCommit, schema: &StructType, base: Option<&Base>, na
 }
 
 fn commit_info(commit: &TableCommit) -> CommitInfo {
-    let (operation, mode) = match (commit.base, commit.removes.is_empty()) {
-        (Some(_), _) if commit.restores => ("RESTORE", "Overwrite"),
-        (None, _) => ("CREATE TABLE AS SELECT", "ErrorIfExists"),
-        (Some(_), true) => ("WRITE", "Append"),
-        (Some(_), false) => ("WRITE", "Overwrite"),
+    let (operation, mode) = match (commit.base, commit.purpose, commit.removes.is_empty()) {
+        (Some(_), CommitPurpose::Restore, _) => ("RESTORE", Some("Overwrite")),
+        (Some(_), CommitPurpose::Compact, _) => ("OPTIMIZE", None),
+        (None, _, _) => ("CREATE TABLE AS SELECT", Some("ErrorIfExists")),
+        (Some(_), CommitPurpose::Write, true) => ("WRITE", Some("Append")),
+        (Some(_), CommitPurpose::Write, false) => ("WRITE", Some("Overwrite")),
     };
-    let parameters = [
-        ("mode".to_owned(), Value::from(mode)),
-        ("partitionBy".to_owned(), Value::from(json!(commit.partition_columns).to_string())),
-    ];
+    let partition_by = Value::from(json!(commit.partition_columns).to_string());
+    let mut parameters = HashMap::from([("partitionBy".to_owned(), partition_by)]);
+    parameters.extend(mode.map(|mode| ("mode".to_owned(), Value::from(mode))));
     let info = [
         (RUN_ID_KEY.to_owned(), Value::from(commit.run_id.as_str())),
         ("lakewrightJob".to_owned(), Value::from(commit.job.as_str())),
@@ -222,7 +222,7 @@ fn commit_info(commit: &TableCommit) -> CommitInfo {
     CommitInfo {
         timestamp: Some(commit.timestamp_ms),
         operation: Some(operation.to_owned()),
-        operation_parameters: Some(parameters.into()),
+        operation_parameters: Some(parameters),
         read_version: commit.base,
         engine_info: Some(concat!("lakewright/", env!("CARGO_PKG_VERSION")).to_owned()),
         info: info.into(),
@@ -266,23 +266,23 @@ fn put_all(target: &mut Value, new: Value) {
     }
 }
 
-fn add(file: &DataFile, timestamp_ms: i64) -> Result<Add> {
+fn add(file: &DataFile, commit: &TableCommit) -> Result<Add> {
     Ok(Add {
         path: file.path.clone(),
         partition_values: partition_values(file),
         size: i64::try_from(file.size_bytes).map_err(internal)?,
-        modification_time: timestamp_ms,
-        data_change: true,
+        modification_time: commit.timestamp_ms,
+        data_change: commit.purpose != CommitPurpose::Compact,
         stats: Some(stats::encode(file.row_count, &file.bounds)),
         ..Add::default()
     })
 }
 
-fn remove(file: &DataFile, timestamp_ms: i64) -> Result<Remove> {
+fn remove(file: &DataFile, commit: &TableCommit) -> Result<Remove> {
     Ok(Remove {
         path: file.path.clone(),
-        data_change: true,
-        deletion_timestamp: Some(timestamp_ms),
+        data_change: commit.purpose != CommitPurpose::Compact,
+        deletion_timestamp: Some(commit.timestamp_ms),
         extended_file_metadata: Some(true),
         partition_values: Some(partition_values(file)),
         size: Some(i64::try_from(file.size_bytes).map_err(internal)?),

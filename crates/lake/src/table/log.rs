@@ -26,7 +26,7 @@ pub(super) fn entry_key(version: u64) -> String {
 }
 
 /// Version of an entry by its key; `None` for any other object.
-fn version_of(key: &str) -> Option<u64> {
+pub(super) fn version_of(key: &str) -> Option<u64> {
     let digits = key.strip_prefix(LOG_DIR)?.strip_prefix('/')?.strip_suffix(".json")?;
     (digits.len() == 20 && digits.bytes().all(|digit| digit.is_ascii_digit())).then(|| digits.parse().ok())?
 }

@@ -13,6 +13,7 @@ use super::*;
 use crate::{ColumnBounds, Prefix, Scalar};
 
 mod faulty;
+mod many_versions;
 mod oracle;
 
 fn memory() -> Prefix {
@@ -67,7 +68,7 @@ fn commit(base: Option<u64>, run: &str, adds: Vec<DataFile>, removes: Vec<DataFi
         run_id: run.to_owned(),
         sequence: 4,
         description: Some("Plays.".to_owned()),
-        restores: false,
+        purpose: CommitPurpose::Write,
         timestamp_ms: 1_542_069_637_796,
     }
 }

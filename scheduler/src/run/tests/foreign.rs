@@ -2,7 +2,7 @@
 
 use lakewright_error::ErrorKind;
 use lakewright_lake::{
-    DataFile, TableCommit, commit_version, layout, read_snapshot,
+    CommitPurpose, DataFile, TableCommit, commit_version, layout, read_snapshot,
     state::{Outcome, Release, newest_release, read_object},
 };
 use tokio_util::sync::CancellationToken;
@@ -11,7 +11,7 @@ use super::world::{World, expected, name, request};
 use crate::{RunEvent, RunState, list_runs};
 
 /// Commits a file of one row to a table, as another program would.
-async fn write_as_another(world: &World, table: &str) {
+pub(super) async fn write_as_another(world: &World, table: &str) {
     let root = world.lake().child(&layout::table_root(name(table).zone(), name(table).table())).unwrap();
     let newest = read_snapshot(&root, None).await.unwrap().unwrap();
     let path = format!("foreign-{}.parquet", newest.version);
@@ -28,7 +28,7 @@ async fn write_as_another(world: &World, table: &str) {
         run_id: "another program".to_owned(),
         sequence: 0,
         description: None,
-        restores: false,
+        purpose: CommitPurpose::Write,
         timestamp_ms: 0,
     };
     commit_version(&root, &commit).await.unwrap();

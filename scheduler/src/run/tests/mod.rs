@@ -3,8 +3,11 @@
 mod crash;
 mod foreign;
 mod maintain;
+mod optimize;
 mod races;
 mod resume;
+mod scale;
+mod schedules;
 mod store;
 mod vacuum;
 pub(crate) mod world;

@@ -37,7 +37,7 @@ async fn two_drivers_of_one_run_publish_it_once() {
 #[tokio::test]
 async fn many_submissions_with_one_key_are_one_run() {
     let world = World::new().await;
-    let processes: Vec<_> = (0..20).map(|_| world.process(None)).collect();
+    let processes: Vec<_> = (0..100).map(|_| world.process(None)).collect();
     let keyed = || crate::RunRequest { idempotency_key: Some("daily".to_owned()), ..request() };
     let runs = processes.iter().map(|process| process.scheduler.run(keyed(), CancellationToken::new(), &|_| {}));
     let summaries = join_all(runs).await;

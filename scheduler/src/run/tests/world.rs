@@ -5,7 +5,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -31,10 +34,10 @@ use uuid::Uuid;
 
 use super::{
     super::{earlier::unfinished_before, race::retrying},
-    store::FaultyStore,
+    store::{Fault, FaultyStore},
 };
 use crate::{
-    Backend, Clock, QueryTask, RunOptions, RunRequest, StepOutput, StepTask,
+    Backend, Clock, QueryTask, RewriteTask, RunOptions, RunRequest, StepOutput, StepTask,
     run::Scheduler,
     run::site::{Pace, Site},
 };
@@ -59,6 +62,19 @@ pub(super) struct FakeBackend {
     pub(super) failing: Mutex<BTreeSet<String>>,
     /// Rows that violate every check of a table.
     pub(super) violations: Mutex<i64>,
+    /// Whether two attempts at a file have the same name: a planted mistake.
+    reuses_names: bool,
+    /// Makes files of two attempts differ in size, where names are reused.
+    seed: AtomicUsize,
+}
+
+/// A mistake that is planted, to see that the tests find it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mistake {
+    /// Who has lost the race to create an object believes that it has won.
+    BelievesEveryCreate,
+    /// Attempts write their files under names that other attempts have, too.
+    ReusesFileNames,
 }
 
 #[async_trait]
@@ -77,12 +93,29 @@ impl Backend for FakeBackend {
         let mut files = Vec::new();
         for (index, value) in values.iter().enumerate() {
             let share = if index == 0 { rows - rows / 2 * (values.len() as u64 - 1) } else { rows / 2 };
-            files.push(self.write(&task, *value, share).await?);
+            let write = &task.write;
+            files.push(self.write(&write.root, &write.run_id, &write.partition_columns, *value, share).await?);
         }
         files.sort_by(|left, right| left.path.cmp(&right.path));
         let counts = StepProgress { rows_read: rows, rows_written: rows, ..StepProgress::default() };
         progress(counts);
         Ok(StepOutput { files, progress: counts, ..StepOutput::default() })
+    }
+
+    async fn rewrite(&self, task: RewriteTask) -> Result<DataFile> {
+        let rows = |file: &DataFile| match task.ranges.get(&file.path) {
+            Some(ranges) => ranges.iter().map(|range| range.end - range.start).sum(),
+            None => file.row_count,
+        };
+        let values = &task.files[0].partition_values;
+        assert!(task.files.iter().all(|file| file.partition_values == *values), "files of two partition values");
+        for file in &task.files {
+            let found = retrying(|| task.root.head(&file.path)).await?;
+            assert!(found.is_some(), "{} is not there", file.path);
+        }
+        let value = task.partition_columns.first().and_then(|column| values.get(column).cloned().flatten());
+        let count = task.files.iter().map(rows).sum();
+        self.write(&task.root, &task.run_id, &task.partition_columns, value.as_deref(), count).await
     }
 
     /// The count of violations, or as many rows of it; all files of a table of which some are asked for.
@@ -108,14 +141,28 @@ impl Backend for FakeBackend {
 }
 
 impl FakeBackend {
-    async fn write(&self, task: &StepTask, value: Option<&str>, row_count: u64) -> Result<DataFile> {
-        let name = format!("{}-{}.parquet", task.write.run_id, Uuid::new_v4());
+    async fn write(
+        &self,
+        root: &Prefix,
+        run_id: &str,
+        columns: &[String],
+        value: Option<&str>,
+        row_count: u64,
+    ) -> Result<DataFile> {
+        let (unique, padding) = match self.reuses_names {
+            true => (
+                format!("{}-{row_count}", root.root().filename().unwrap_or_default()),
+                self.seed.fetch_add(1, Ordering::SeqCst),
+            ),
+            false => (Uuid::new_v4().to_string(), 0),
+        };
+        let name = format!("{run_id}-{unique}.parquet");
         let path = match value {
             Some(value) => format!("kind={}/{name}", value.replace('/', "%2F")),
             None => name,
         };
-        let at = task.write.root.path(&path)?;
-        let bytes = Bytes::from_static(b"PAR1");
+        let at = root.path(&path)?;
+        let bytes = Bytes::from([&b"PAR1"[..], &vec![b' '; padding]].concat());
         let size_bytes = bytes.len() as u64;
         // A store's own client asks again when an answer is lost.
         let put = async || {
@@ -123,8 +170,7 @@ impl FakeBackend {
             put.map_err(|source| lakewright_lake::store_error(source, "cannot write the file", &path))
         };
         retrying(put).await?;
-        let columns = task.write.partition_columns.iter();
-        let partition_values = columns.map(|column| (column.clone(), value.map(str::to_owned))).collect();
+        let partition_values = columns.iter().map(|column| (column.clone(), value.map(str::to_owned))).collect();
         Ok(DataFile { path, size_bytes, row_count, partition_values, bounds: vec![] })
     }
 }
@@ -146,7 +192,7 @@ pub(super) struct Process {
 }
 
 /// A store with raw objects, and processes that come and go.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct World {
     store: Arc<InMemory>,
 }
@@ -181,8 +227,14 @@ impl World {
     }
 
     /// A new process whose store does what `fault` says.
-    pub(super) fn process(&self, fault: Option<(usize, super::store::Fault)>) -> Process {
-        let store = FaultyStore::new(Arc::clone(&self.store), fault);
+    pub(super) fn process(&self, fault: Option<(usize, Fault)>) -> Process {
+        self.process_with(&Vec::from_iter(fault), None)
+    }
+
+    /// A new process with several faults, and a mistake in it, if one is planted.
+    pub(super) fn process_with(&self, faults: &[(usize, Fault)], mistake: Option<Mistake>) -> Process {
+        let flatters = mistake == Some(Mistake::BelievesEveryCreate);
+        let store = FaultyStore::new(Arc::clone(&self.store), faults, flatters);
         let lake = prefix(&store, "lake");
         let raw = prefix(&store, "raw");
         let backend = Arc::new(FakeBackend {
@@ -190,6 +242,8 @@ impl World {
             executed: Mutex::default(),
             failing: Mutex::default(),
             violations: Mutex::default(),
+            reuses_names: mistake == Some(Mistake::ReusesFileNames),
+            seed: AtomicUsize::new(faults.iter().map(|(at, _)| at + 1).sum()),
         });
         let site = Site {
             lake,
@@ -211,7 +265,7 @@ impl World {
 
     /// The lake, without faults.
     pub(super) fn lake(&self) -> Prefix {
-        prefix(&FaultyStore::new(Arc::clone(&self.store), None), "lake")
+        prefix(&FaultyStore::new(Arc::clone(&self.store), &[], false), "lake")
     }
 
     /// Rows of every table, as its newest version has them; checks that this is the version of the newest release.
