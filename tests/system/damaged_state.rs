@@ -28,21 +28,20 @@ fn killed_after(object: &str) -> (Project, PathBuf) {
         let mut child = project.start(&["run", "one"]);
         let found = loop {
             let files = files_below(&project.lake().join("_lakewright/runs"));
-            if let Some(file) = files.iter().find(|file| file.ends_with(object)) {
+            // Before its inputs are frozen a run may have no number yet, and then nobody takes it up.
+            let is_frozen = |file: &str| files.iter().any(|other| *other == format!("{}/frozen.json", run_of(file)));
+            if let Some(file) = files.iter().find(|file| file.ends_with(object) && is_frozen(file)) {
                 break Some(file.clone());
             }
             if child.try_wait().expect("the child can be asked").is_some() {
                 break None;
             }
-            std::thread::yield_now();
+            std::thread::park_timeout(std::time::Duration::from_millis(1));
         };
         child.kill().expect("the child can be killed");
         child.wait().expect("the child can be awaited");
         let folder = project.lake().join("_lakewright/runs");
-        let unfinished = |file: &String| {
-            let run = file.split('/').next().expect("a run");
-            !folder.join(run).join("done.json").exists()
-        };
+        let unfinished = |file: &String| !folder.join(run_of(file)).join("done.json").exists();
         if let Some(file) = found.filter(unfinished) {
             return (project, folder.join(file));
         }
@@ -50,6 +49,11 @@ fn killed_after(object: &str) -> (Project, PathBuf) {
         project.write(&format!("data/raw/plays1/more{seed}.json"), "{\"id\": 3}\n");
     }
     unreachable!("the loop ends with an assertion")
+}
+
+/// The run that a state object belongs to.
+fn run_of(file: &str) -> &str {
+    file.split('/').next().expect("a run")
 }
 
 fn assert_others_run(project: &Project) {
