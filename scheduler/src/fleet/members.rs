@@ -1,13 +1,20 @@
 //! The executors of a fleet: who they are, and who of them has died.
 //!
 //! Invariant: an executor is given up only if nobody listens at its port any more, or if it has been silent for as long
-//! as the fleet waits. Giving one up too early costs work, and changes no row.
+//! as the fleet waits. Giving one up too early costs work, and changes no row. Slots that Ballista has lost count of are
+//! given back when no task runs.
 
-use std::{collections::BTreeMap, io, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    time::Duration,
+};
 
 use ballista_core::serde::{
-    protobuf::{ExecutorStoppedParams, executor_status::Status, scheduler_grpc_server::SchedulerGrpc},
-    scheduler::ExecutorMetadata,
+    protobuf::{
+        ExecutorStoppedParams, UpdateTaskStatusParams, executor_status::Status, scheduler_grpc_server::SchedulerGrpc,
+    },
+    scheduler::{ExecutorData, ExecutorMetadata},
 };
 use lakewright_error::{Error, ErrorKind, Result};
 use tokio::{
@@ -28,13 +35,18 @@ const LOOK_TIMEOUT: Duration = Duration::from_secs(2);
 /// Looks in a row at which nobody listened.
 const REFUSALS_MAX: u32 = 2;
 
-/// Gives up executors whose process has ended, until dropped.
+/// Looks in a row at which no task ran, after which the slots of an executor are counted anew.
+const IDLE_LOOKS: u32 = 2;
+
+/// Gives up executors whose process has ended, and gives back slots that have been lost count of, until dropped.
 pub(super) async fn look_after(server: Server) {
     let mut ticks = interval(LOOK_INTERVAL);
     let mut refusals: BTreeMap<String, u32> = BTreeMap::new();
+    let mut recount = Recount::default();
     loop {
         ticks.tick().await;
         let Ok(executors) = server.state.executor_manager.get_executors_state().await else { continue };
+        recount.look(&server, executors.iter().map(|(executor, ..)| executor)).await;
         refusals.retain(|id, _| executors.iter().any(|(executor, ..)| executor.id == *id));
         for (executor, ..) in executors {
             if !is_refused(&executor).await {
@@ -48,6 +60,66 @@ pub(super) async fn look_after(server: Server) {
                 give_up(&server, &executor.id, "nobody listens at its port").await;
             }
         }
+    }
+}
+
+/// When slots are to be counted anew.
+///
+/// Ballista gives a slot back by looking the ended task up in its stage. When an executor is lost it takes whole stages
+/// back, with the tasks that others run for them: their slots are never free again, and a fleet that has lost all of them
+/// does nothing for ever.
+#[derive(Default)]
+struct Recount {
+    members: BTreeSet<String>,
+    /// Whether somebody has gone since the last count.
+    is_due: bool,
+    idle_looks: u32,
+}
+
+impl Recount {
+    async fn look(&mut self, server: &Server, executors: impl Iterator<Item = &ExecutorMetadata>) {
+        let executors: Vec<&ExecutorMetadata> = executors.collect();
+        let members: BTreeSet<String> = executors.iter().map(|executor| executor.id.clone()).collect();
+        self.is_due |= !self.members.is_subset(&members);
+        self.members = members;
+        if !self.is_due {
+            return;
+        }
+        self.idle_looks = if is_idle(server).await { self.idle_looks + 1 } else { 0 };
+        if self.idle_looks < IDLE_LOOKS {
+            return;
+        }
+        for executor in executors {
+            count_anew(server, executor).await;
+        }
+        (self.is_due, self.idle_looks) = (false, 0);
+    }
+}
+
+/// Whether no task of any job runs.
+async fn is_idle(server: &Server) -> bool {
+    for job in server.state.task_manager.get_running_job_cache().values() {
+        if !job.execution_graph.read().await.running_tasks().is_empty() {
+            return false;
+        }
+    }
+    true
+}
+
+/// Lets an executor that runs nothing join again, with all of its slots.
+async fn count_anew(server: &Server, executor: &ExecutorMetadata) {
+    let manager = &server.state.executor_manager;
+    let total_vcores = executor.specification.vcores;
+    let slots = ExecutorData { executor_id: executor.id.clone(), total_vcores, available_vcores: total_vcores };
+    let removed = manager.remove_executor(&executor.id, None).await;
+    if let Err(error) = removed.and(manager.register_executor(executor.clone(), slots).await) {
+        // Its next heartbeat lets it join again.
+        tracing::warn!(executor_id = executor.id, %error, "slots of an executor cannot be counted anew");
+    }
+    // An update about no task has tasks that wait offered to whoever has room.
+    let nothing = UpdateTaskStatusParams { executor_id: executor.id.clone(), task_status: Vec::new() };
+    if let Err(error) = server.update_task_status(Request::new(nothing)).await {
+        tracing::warn!(executor_id = executor.id, %error, "waiting tasks cannot be offered");
     }
 }
 
