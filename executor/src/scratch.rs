@@ -22,8 +22,8 @@ const OWN: &str = "executor-";
 /// Held by the process that a directory belongs to.
 const LOCK: &str = "lock";
 
-/// How long a measured size is believed.
-const MEASURE_INTERVAL: Duration = Duration::from_secs(1);
+/// How long a measured size is believed, in times of what measuring took: it may cost a twentieth of a core.
+const BELIEVED_FOR: u32 = 20;
 
 /// How a living executor is, for whoever asks on its machine.
 const STATUS: &str = "status.json";
@@ -75,7 +75,8 @@ pub fn executor_status(parent: &Path) -> Result<Vec<(ExecutorStatus, Duration)>>
 pub(crate) struct Scratch {
     root: PathBuf,
     limit_bytes: u64,
-    measured: Mutex<Option<(Instant, u64)>>,
+    /// When, how long it took, and the bytes.
+    measured: Mutex<Option<(Instant, Duration, u64)>>,
     /// Locked for as long as the process lives.
     _lock: File,
 }
@@ -130,10 +131,11 @@ impl Scratch {
     pub(crate) fn check(&self, work_dir: &Path) -> Result<()> {
         let mut measured = self.measured.lock().unwrap_or_else(PoisonError::into_inner);
         let bytes = match *measured {
-            Some((at, bytes)) if at.elapsed() < MEASURE_INTERVAL => bytes,
+            Some((at, took, bytes)) if at.elapsed() < took * BELIEVED_FOR => bytes,
             _ => {
+                let begun = Instant::now();
                 let bytes = size_bytes(work_dir);
-                *measured = Some((Instant::now(), bytes));
+                *measured = Some((Instant::now(), begun.elapsed(), bytes));
                 bytes
             }
         };
