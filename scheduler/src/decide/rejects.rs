@@ -5,19 +5,16 @@ use std::collections::BTreeSet;
 
 use lakewright_compiler::{Job, JsonMode, TableName, quarantine_table};
 use lakewright_error::{Error, ErrorKind, Result};
-use lakewright_lake::{
-    layout,
-    state::{InputState, Release},
-};
+use lakewright_lake::{layout, state::Release};
 
 use crate::evidence::Evidence;
 
 /// Checks the tables of rejects that a run of the selected models may write.
 ///
-/// Another job that reads a source of the same name counts although it has no rejects yet: the first would collide.
+/// Another job that reads a source of the same name and has no rejects yet stands in nobody's way: jobs may share raw data.
 ///
 /// # Errors
-/// - [`ErrorKind::Conflict`]: another job has, or would have, one of them.
+/// - [`ErrorKind::Conflict`]: another job has one of them.
 pub(crate) fn refuse_shared_rejects(job: &Job, evidence: &Evidence) -> Result<()> {
     let Some(base) = &evidence.base else { return Ok(()) };
     let sources: BTreeSet<&TableName> = evidence.lineages.values().flat_map(|lineage| &lineage.sources).collect();
@@ -27,13 +24,16 @@ pub(crate) fn refuse_shared_rejects(job: &Job, evidence: &Evidence) -> Result<()
         if mode == Some(JsonMode::Permissive)
             && let Some(owner) = owner_of(base, &job.name, source.table())
         {
-            return Err(Error::new(ErrorKind::Conflict, "another job of the lake has a source of the same name")
-                .with("source", source)
-                .with("job", owner)
-                .with("table", table(source.table()))
-                .with_hint(
-                    "rejects of both would go to one table: rename the source's file, or give this job a lake of its own",
-                ));
+            return Err(Error::new(
+                ErrorKind::Conflict,
+                "another job of the lake keeps the rejects of a source of the same name",
+            )
+            .with("source", source)
+            .with("job", owner)
+            .with("table", table(source.table()))
+            .with_hint(
+                "rejects of both would go to one table: rename the source's file, or give this job a lake of its own",
+            ));
         }
     }
     for model in job.models.iter().filter(|model| model.checks.quarantines()) {
@@ -58,14 +58,8 @@ fn table(name: &str) -> String {
     format!("{}.{name}", layout::REJECTS_ZONE)
 }
 
-/// Another job that has a table of rejects of this name, or a source whose rejects would go there.
+/// Another job that has a table of rejects of this name.
 fn owner_of<'a>(base: &'a Release, job: &str, name: &str) -> Option<&'a str> {
-    let rejects = table(name);
-    let reads = |input: (&String, &InputState)| match input {
-        (input, InputState::Raw { .. }) => input.rsplit('.').next() == Some(name),
-        (_, InputState::Table { .. }) => false,
-    };
-    let others = base.tables.iter().filter(|(_, entry)| entry.job != job);
-    let mut found = others.filter(|(table, entry)| **table == rejects || entry.inputs.iter().any(reads));
-    found.next().map(|(_, entry)| entry.job.as_str())
+    let entry = base.tables.get(&table(name)).filter(|entry| entry.job != job);
+    entry.map(|entry| entry.job.as_str())
 }

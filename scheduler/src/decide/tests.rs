@@ -436,7 +436,7 @@ fn a_table_that_becomes_a_view_is_defined_and_a_view_that_becomes_a_table_is_com
     assert_eq!(case.decide()[3], (Define, "it was a table".to_owned()));
 }
 
-/// Gives all tables of the release to another job, under other names: what they read stays.
+/// Gives all tables of the release to another job, under other names.
 fn of_another_job(case: &mut Case) {
     let tables = &mut case.base.as_mut().unwrap().tables;
     *tables = std::mem::take(tables)
@@ -449,6 +449,15 @@ fn of_another_job(case: &mut Case) {
 fn sources_of_two_jobs_whose_rejects_would_go_to_one_table_are_refused_before_anything_is_read() {
     let mut case = Case::published();
     of_another_job(&mut case);
+    let mut sharing = Case::published();
+    of_another_job(&mut sharing);
+    for source in sharing.job.sources.values_mut() {
+        source.options.mode = lakewright_compiler::JsonMode::Permissive;
+    }
+    assert!(decide(&sharing.job, &sharing.evidence()).is_ok(), "jobs may read the same raw data");
+    let tables = &mut case.base.as_mut().unwrap().tables;
+    let rejects = tables.values().next().unwrap().clone();
+    tables.insert("rejects.events".to_owned(), rejects);
     assert!(decide(&case.job, &case.evidence()).is_ok(), "FAILFAST keeps no rejects");
     for source in case.job.sources.values_mut() {
         source.options.mode = lakewright_compiler::JsonMode::Permissive;
