@@ -96,6 +96,7 @@ fn eight_runs_of_one_job_at_once_read_every_object_once() {
 #[test]
 fn sources_of_two_jobs_whose_rejects_would_be_mixed_are_refused_by_plan_and_run() {
     let project = jobs();
+    project.write("data/raw/r0/bad.json", "no json\n");
     project.succeed(&["run", "job0"]);
     project.write("jobs/job1/raw/r0.sql", "CREATE EXTERNAL TABLE raw.r0 (id BIGINT) STORED AS JSON LOCATION 'r1/';");
     project.write("jobs/job1/staging/s1.sql", "SELECT id FROM raw.r0;");
