@@ -26,8 +26,8 @@ WITH plays AS (
   WHERE page = 'NextSong'
 ),
 ranked_plays AS (
-  -- Events of one hash are the same in every field (but for one in many billions of pairs), so it is all the same which
-  -- of them comes first.
+  -- Events of one hash are the same in every field, so it is all the same which of them comes first. (NULLs do not count
+  -- in the hash, and one pair in many billions shares it by chance: then the numbers may change from run to run.)
   SELECT *, row_number() OVER (PARTITION BY event_hash ORDER BY event_hash) AS event_rank
   FROM plays
 ),

@@ -89,10 +89,15 @@ impl Recount {
         if self.idle_looks < IDLE_LOOKS {
             return;
         }
+        self.idle_looks = 0;
         for executor in executors {
+            // A task that has begun meanwhile would give its slot back beside those that are counted now.
+            if !is_idle(server).await {
+                return;
+            }
             count_anew(server, executor).await;
         }
-        (self.is_due, self.idle_looks) = (false, 0);
+        self.is_due = false;
     }
 }
 

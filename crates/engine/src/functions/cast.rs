@@ -297,3 +297,86 @@ fn push_java_float(text: &mut String, value: f64, shortest: &str) {
     // Writing into a string cannot fail.
     let _ = write!(text, "{sign}{first}.{rest}E{exponent}");
 }
+
+#[cfg(test)]
+mod tests {
+    use datafusion::arrow::array::{Float32Array, Float64Array};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The sign, the digits without zeros around them, and the exponent of the first digit.
+    fn taken_apart(text: &str) -> (bool, String, i64) {
+        let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
+        let (is_negative, mantissa) = mantissa.strip_prefix('-').map_or((false, mantissa), |mantissa| (true, mantissa));
+        let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+        let digits = format!("{whole}{fraction}");
+        let leading = digits.len() - digits.trim_start_matches('0').len();
+        let place = i64::try_from(whole.len()).unwrap() - 1 - i64::try_from(leading).unwrap();
+        (is_negative, digits.trim_matches('0').to_owned(), exponent.parse::<i64>().unwrap() + place)
+    }
+
+    /// Holds a text against the standard library's shortest digits. Of two that are equally near either may be taken, so
+    /// whoever calls looks whether the text is the value.
+    fn check(text: &str, magnitude: f64, shortest: &str) {
+        if magnitude == 0.0 {
+            assert_eq!(text.trim_start_matches('-'), "0.0");
+            return;
+        }
+        let (is_negative, digits, exponent) = taken_apart(text);
+        let expected = taken_apart(shortest);
+        assert_eq!(
+            (is_negative, digits.len(), exponent),
+            (expected.0, expected.1.len(), expected.2),
+            "{text} and {shortest}"
+        );
+        assert_eq!(text.contains('E'), !(1e-3..1e7).contains(&magnitude), "{text}");
+        let (mantissa, _) = text.split_once('E').unwrap_or((text, ""));
+        let (whole, fraction) = mantissa.split_once('.').unwrap();
+        assert!(!fraction.is_empty() && (fraction == "0" || !fraction.ends_with('0')), "{text}");
+        assert!(!text.contains('E') || whole.trim_start_matches('-').len() == 1, "{text}");
+    }
+
+    #[test]
+    fn floats_at_the_edges_are_written_as_java_does() {
+        let values =
+            [0.0, -0.0, 1e-3, 9.99e-4, 9_999_999.0, 1e7, 1.5e300, -2.5e-310, 1e16, f64::NAN, f64::NEG_INFINITY];
+        let written = write_floats(&[Arc::new(Float64Array::from(values.to_vec()))]).unwrap();
+        let written: Vec<&str> = written.as_string::<i32>().iter().flatten().collect();
+        let expected = [
+            "0.0",
+            "-0.0",
+            "0.001",
+            "9.99E-4",
+            "9999999.0",
+            "1.0E7",
+            "1.5E300",
+            "-2.5E-310",
+            "1.0E16",
+            "NaN",
+            "-Infinity",
+        ];
+        assert_eq!(written, expected);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn every_float_has_its_shortest_digits_in_javas_form(bits in any::<u64>(), near in -1e8..1e8) {
+            for value in [f64::from_bits(bits), near].into_iter().filter(|value| value.is_finite()) {
+                let written = write_floats(&[Arc::new(Float64Array::from(vec![value]))]).unwrap();
+                let text = written.as_string::<i32>().value(0);
+                check(text, value.abs(), &format!("{value:e}"));
+                prop_assert_eq!(text.parse::<f64>().unwrap().to_bits(), value.to_bits());
+            }
+            let value = f32::from_bits(u32::try_from(bits >> 32).unwrap());
+            if value.is_finite() {
+                let written = write_floats(&[Arc::new(Float32Array::from(vec![value]))]).unwrap();
+                let text = written.as_string::<i32>().value(0);
+                check(text, f64::from(value).abs(), &format!("{value:e}"));
+                prop_assert_eq!(text.parse::<f32>().unwrap().to_bits(), value.to_bits());
+            }
+        }
+    }
+}

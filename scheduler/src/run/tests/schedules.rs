@@ -201,7 +201,6 @@ fn judge(result: &Result<RunSummary>, told: &[String]) {
 }
 
 #[tokio::test]
-#[ignore = "takes minutes: on demand"]
 async fn random_schedules_of_faults_end_as_if_nothing_had_happened() {
     let first = setting("LAKEWRIGHT_SEED").unwrap_or(1);
     let count = setting("LAKEWRIGHT_SCHEDULES").unwrap_or(SCHEDULES);
@@ -228,13 +227,11 @@ async fn find(mistake: Mistake) -> Option<u64> {
 }
 
 #[tokio::test]
-#[ignore = "takes minutes: on demand"]
 async fn who_believes_to_own_what_another_has_created_is_found() {
     assert!(find(Mistake::BelievesEveryCreate).await.is_some());
 }
 
 #[tokio::test]
-#[ignore = "takes minutes: on demand"]
 async fn files_of_two_attempts_under_one_name_are_found() {
     assert!(find(Mistake::ReusesFileNames).await.is_some());
 }
