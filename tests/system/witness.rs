@@ -83,7 +83,7 @@ fn wait_for(project: &Project, child: &mut Child, files: u64) -> bool {
         if files_below(&project.lake()).len() as u64 >= files {
             return true;
         }
-        std::thread::yield_now();
+        std::thread::park_timeout(std::time::Duration::from_millis(1));
     }
 }
 
