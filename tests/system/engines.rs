@@ -12,6 +12,7 @@ use crate::{requirement, tidy};
 pub(crate) fn run_script(test: &str, script: &str, arguments: &[&Path]) -> Option<Value> {
     let python = requirement::python(test)?;
     let output = Command::new(python)
+        .arg(tidy::root().join("tests/oracle/run.py"))
         .arg(tidy::root().join("tests/oracle").join(script))
         .args(arguments)
         .env("PYTHONDONTWRITEBYTECODE", "1")

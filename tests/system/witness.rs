@@ -30,6 +30,7 @@ impl Witness {
     fn of(project: &Project, test: &str) -> Option<Self> {
         let python = requirement::python(test)?;
         let mut child = Command::new(python)
+            .arg(tidy::root().join("tests/oracle/run.py"))
             .arg(tidy::root().join("tests/oracle/witness.py"))
             .arg(project.lake().join("curated/plays"))
             .arg(ROWS.to_string())
