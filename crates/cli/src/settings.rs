@@ -47,6 +47,8 @@ const S3_REQUESTS_MAX: usize = 1024;
 const DEFAULT_MEMORY: MemoryLimit = MemoryLimit::Percent(70);
 /// Size at which spilling fails unless told.
 const DEFAULT_SPILL_LIMIT_BYTES: u64 = 100 << 30;
+/// Tables up to which a step is for one executor of two.
+const DEFAULT_SINGLE_EXECUTOR_LIMIT_BYTES: u64 = 1 << 30;
 /// Where a scheduler listens unless told.
 const DEFAULT_LISTEN: &str = "127.0.0.1:50040";
 /// Warnings and errors unless told.
@@ -130,6 +132,8 @@ struct RawSettings {
     fleet_host: Option<String>,
     #[serde(default, deserialize_with = "size::switch")]
     fleet_shares_disk: Option<bool>,
+    #[serde(default, deserialize_with = "size::bytes")]
+    single_executor_limit: Option<u64>,
 }
 
 /// Locations, as a list or in one text with commas between them.
@@ -192,6 +196,8 @@ pub(crate) struct Settings {
     pub(crate) fleet_host: Option<String>,
     /// Whether all machines of a fleet see the same directories.
     pub(crate) fleet_shares_disk: bool,
+    /// Bytes of tables up to which a step is executed by one executor of two.
+    pub(crate) single_executor_limit_bytes: u64,
     /// Every setting with its value and where it comes from, in the order of [`DEFINITIONS`].
     pub(crate) origins: Vec<SettingOrigin>,
     /// Variables that are no settings and look like one, each with the one that may be meant.
@@ -308,6 +314,7 @@ impl Settings {
             fleet: raw.fleet.filter(|address| !address.is_empty()),
             fleet_host: raw.fleet_host.filter(|host| !host.is_empty()),
             fleet_shares_disk: raw.fleet_shares_disk.unwrap_or(false),
+            single_executor_limit_bytes: raw.single_executor_limit.unwrap_or(DEFAULT_SINGLE_EXECUTOR_LIMIT_BYTES),
             lake: raw.lake.map(|location| absolute_location(&location, base("lake"))),
             raw: raw.raw.map(|location| absolute_location(&location, base("raw"))),
             memory_bytes,
@@ -351,6 +358,7 @@ impl Settings {
             "fleet" => self.fleet.clone().unwrap_or_default(),
             "fleet_host" => self.fleet_host.clone().unwrap_or_default(),
             "fleet_shares_disk" => self.fleet_shares_disk.to_string(),
+            "single_executor_limit" => size::text(self.single_executor_limit_bytes),
             _ => String::new(),
         }
     }

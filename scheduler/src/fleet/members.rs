@@ -174,19 +174,28 @@ pub(super) async fn list(server: &Server) -> Result<Vec<ExecutorInfo>> {
     Ok(infos)
 }
 
-/// Slots of the executors that take tasks at this moment.
-pub(super) async fn slots(server: &Server) -> usize {
-    let Ok(executors) = server.state.executor_manager.get_executors_state().await else { return 0 };
+/// The executors that take tasks at this moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Room {
+    pub(super) executors: usize,
+    /// Of all of them together.
+    pub(super) slots: usize,
+}
+
+/// Who takes tasks at this moment.
+pub(super) async fn room(server: &Server) -> Room {
+    let mut room = Room::default();
+    let Ok(executors) = server.state.executor_manager.get_executors_state().await else { return room };
     // Heartbeats are stamped with this machine's clock.
     let now = Duration::from_micros(u64::try_from(SystemClock.now_us()).unwrap_or_default());
-    let mut slots = 0;
     for (executor, seen, _) in executors {
         let heartbeat = server.state.executor_manager.get_executor_hearbeat(&executor.id);
         let status = heartbeat.and_then(|heartbeat| heartbeat.status).and_then(|status| status.status);
         let is_silent = seen.is_none_or(|seen| now.saturating_sub(seen) > Duration::from_secs(SILENCE_MAX_S));
         if matches!(status, Some(Status::Active(_))) && !is_silent {
-            slots += usize::try_from(executor.specification.vcores).unwrap_or(0);
+            room.executors += 1;
+            room.slots += usize::try_from(executor.specification.vcores).unwrap_or(0);
         }
     }
-    slots
+    room
 }

@@ -84,6 +84,9 @@ pub struct FleetSettings {
     pub patience: Duration,
     /// How long a step may go on without a sign of progress.
     pub stall_max: Duration,
+    /// Bytes of tables up to which a step is executed by one executor, where there are two; 0 for never. It shrinks as
+    /// the number of executors that would have no part in the step grows.
+    pub single_executor_bytes: u64,
 }
 
 /// A job that nobody waits for any more.
@@ -103,6 +106,7 @@ pub struct Fleet {
     local: LocalFiles,
     patience: Duration,
     stall_max: Duration,
+    single_executor_bytes: u64,
     address: String,
     ended: mpsc::Sender<EndedJob>,
     /// Listens, and looks after executors; ends with the fleet.
@@ -119,7 +123,8 @@ impl Fleet {
     /// - [`ErrorKind::Internal`]: Ballista's scheduler does not start.
     /// - As making a lake.
     pub async fn start(settings: FleetSettings) -> Result<Self> {
-        let FleetSettings { lake, engine, listener, host, local, patience, stall_max } = settings;
+        let FleetSettings { lake, engine, listener, host, local, patience, stall_max, single_executor_bytes } =
+            settings;
         let bound = listener
             .local_addr()
             .map_err(|error| Error::new(ErrorKind::Unavailable, "the listener has no address").with_source(error))?;
@@ -146,7 +151,20 @@ impl Fleet {
         let mut heart = Heart::new(&lake, BEAT);
         heart.announce(&address).await;
         tracing::info!(address, "fleet takes executors in");
-        Ok(Self { engine, server, jobs, local, patience, stall_max, address, ended, tasks, heart: Some(heart) })
+        let heart = Some(heart);
+        Ok(Self {
+            engine,
+            server,
+            jobs,
+            local,
+            patience,
+            stall_max,
+            single_executor_bytes,
+            address,
+            ended,
+            tasks,
+            heart,
+        })
     }
 
     /// `host:port` at which executors join.

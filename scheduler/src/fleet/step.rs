@@ -11,7 +11,9 @@ use std::{collections::BTreeMap, sync::Arc};
 use datafusion::physical_plan::{ExecutionPlan, coalesce_partitions::CoalescePartitionsExec};
 use futures::{StreamExt, TryStreamExt, stream};
 use lakewright_compiler::TableName;
-use lakewright_engine::{Relation, ScanReports, StepProgress, WriteOutput, plan_table_write, register_relation};
+use lakewright_engine::{
+    Relation, ScanReports, StepProgress, WriteOutput, fleet::OneTaskExec, plan_table_write, register_relation,
+};
 use lakewright_error::{Error, ErrorKind, Result};
 use lakewright_lake::{
     DataFile, Prefix, layout,
@@ -24,7 +26,7 @@ use super::{
     Fleet,
     job::{Ended, Watching, run_job},
     losses::Losses,
-    members,
+    members::{self, Room},
 };
 use crate::{StepInput, StepOutput, StepTask, run::retrying};
 
@@ -67,8 +69,8 @@ pub(super) async fn execute(
     let mut losses = Losses::default();
     let mut stalls = 0;
     for execution in 1..=EXECUTIONS_MAX {
-        let slots = wait_for_slots(fleet).await?;
-        let (plan, session, scans) = plan(fleet, &task, &lake, slots).await?;
+        let room = wait_for_room(fleet).await?;
+        let (plan, session, scans) = plan(fleet, &task, &lake, room).await?;
         let watching = Watching { progress, losses: &mut losses };
         match run_job(fleet, &task.table.to_string(), session, plan, watching).await? {
             Ended::Done { written, progress, tasks } => {
@@ -105,13 +107,13 @@ fn lake_of(task: &StepTask) -> Result<Prefix> {
         .ok_or_else(|| Error::new(ErrorKind::Internal, "a table does not lie in its lake").with("table", &task.table))
 }
 
-async fn wait_for_slots(fleet: &Fleet) -> Result<usize> {
+async fn wait_for_room(fleet: &Fleet) -> Result<Room> {
     let started = Instant::now();
     let mut told = false;
     loop {
-        let slots = members::slots(&fleet.server).await;
-        if slots > 0 {
-            return Ok(slots);
+        let room = members::room(&fleet.server).await;
+        if room.slots > 0 {
+            return Ok(room);
         }
         if started.elapsed() > fleet.patience {
             return Err(Error::new(ErrorKind::Unavailable, "no executor has joined")
@@ -132,10 +134,15 @@ async fn plan(
     fleet: &Fleet,
     task: &StepTask,
     lake: &Prefix,
-    slots: usize,
+    room: Room,
 ) -> Result<(Arc<dyn ExecutionPlan>, datafusion::prelude::SessionContext, Scans)> {
-    let tasks = tasks_for(input_bytes(&task.inputs), slots);
-    let session = fleet.engine.fleet_session(tasks);
+    let is_one_task = is_for_one(&task.inputs, room, fleet.single_executor_bytes);
+    let partitions = if is_one_task {
+        room.slots.div_ceil(room.executors.max(1))
+    } else {
+        tasks_for(input_bytes(&task.inputs), room.slots)
+    };
+    let session = fleet.engine.fleet_session(partitions);
     fleet.engine.register_store(&task.write.root);
     let execution = Uuid::new_v4().to_string();
     let mut scans = Scans::new();
@@ -156,7 +163,19 @@ async fn plan(
     }
     let plan = plan_table_write(&session, &task.sql, &task.params, task.write.clone()).await?;
     // One last stage of one task: its rows are in one place, and complete or not there at all.
-    Ok((Arc::new(CoalescePartitionsExec::new(plan)), session, scans))
+    let plan: Arc<dyn ExecutionPlan> =
+        if is_one_task { Arc::new(OneTaskExec::new(plan)) } else { Arc::new(CoalescePartitionsExec::new(plan)) };
+    Ok((plan, session, scans))
+}
+
+/// Whether one executor is to execute a step alone: rows that go from one executor to another pass through files and the
+/// network, which costs more than the work of most steps. The more executors have no part in it, the less it may read.
+///
+/// Never if it reads raw objects: their tasks exchange little, and an object that ends executors must be found.
+fn is_for_one(inputs: &[StepInput], room: Room, limit_bytes: u64) -> bool {
+    let reads_raw = inputs.iter().any(|input| matches!(input.relation, Relation::Raw(_)));
+    let others = u64::try_from(room.executors.saturating_sub(1)).unwrap_or(u64::MAX);
+    limit_bytes > 0 && !reads_raw && input_bytes(inputs).saturating_mul(others) <= limit_bytes
 }
 
 /// Tasks of a stage: as many as run at once, or as there are portions of the input.
@@ -192,6 +211,9 @@ async fn read_reports(lake: &Prefix, scans: Scans) -> Result<BTreeMap<TableName,
 
 #[cfg(test)]
 mod tests {
+    use datafusion::arrow::datatypes::Schema;
+    use lakewright_engine::TableScan;
+
     use super::*;
 
     #[test]
@@ -201,5 +223,33 @@ mod tests {
         assert_eq!(tasks_for(10 * TASK_BYTES + 1, 6), 11);
         assert_eq!(tasks_for(u64::MAX, 6), 24);
         assert_eq!(tasks_for(1, 1), 1);
+    }
+
+    fn table(size_bytes: u64) -> StepInput {
+        let file = DataFile {
+            path: "a.parquet".to_owned(),
+            size_bytes,
+            row_count: 1,
+            partition_values: BTreeMap::new(),
+            bounds: Vec::new(),
+        };
+        let scan = TableScan {
+            root: Prefix::open("/tmp").unwrap(),
+            schema: Arc::new(Schema::empty()),
+            partition_columns: Vec::new(),
+            files: vec![file],
+        };
+        StepInput { name: TableName::new("z", "t").unwrap(), relation: Relation::Table(scan) }
+    }
+
+    #[test]
+    fn the_more_executors_would_have_no_part_in_a_step_the_smaller_it_is_for_one() {
+        let room = |executors| Room { executors, slots: executors * 4 };
+        assert!(is_for_one(&[table(600), table(400)], room(2), 1000));
+        assert!(!is_for_one(&[table(600), table(401)], room(2), 1000));
+        assert!(is_for_one(&[table(100)], room(11), 1000));
+        assert!(!is_for_one(&[table(101)], room(11), 1000));
+        assert!(is_for_one(&[table(u64::MAX)], room(1), 1000), "nobody else is there");
+        assert!(!is_for_one(&[table(0)], room(1), 0), "it is turned off");
     }
 }

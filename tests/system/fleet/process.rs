@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::{
     project::{Answer, Project},
-    service::process::{await_some, spawn},
+    service::process::{await_some, spawn_with},
 };
 
 /// A fleet on the lake of a project; all of its processes are killed when it is dropped.
@@ -19,13 +19,23 @@ pub(crate) struct Fleet<'a> {
     pub(crate) url: String,
     scheduler: Child,
     executors: Vec<Child>,
+    /// Settings of its schedulers.
+    settings: &'a [(&'a str, &'a str)],
 }
 
+/// All executors have a part in every step, however few its rows are.
+const SHARES_ALL: [(&str, &str); 1] = [("LAKEWRIGHT_SINGLE_EXECUTOR_LIMIT", "0")];
+
 impl<'a> Fleet<'a> {
-    /// Starts a scheduler and as many executors of one slot each, and waits until all have joined.
+    /// Starts a scheduler that shares all steps and as many executors of one slot each, and waits until all have joined.
     pub(crate) fn start(project: &'a Project, executors: usize) -> Self {
-        let (scheduler, url) = start_scheduler(project);
-        let mut fleet = Self { project, url, scheduler, executors: Vec::new() };
+        Self::start_with(project, executors, &SHARES_ALL)
+    }
+
+    /// The same, with other settings of the scheduler.
+    pub(crate) fn start_with(project: &'a Project, executors: usize, settings: &'a [(&'a str, &'a str)]) -> Self {
+        let (scheduler, url) = start_scheduler(project, settings);
+        let mut fleet = Self { project, url, scheduler, executors: Vec::new(), settings };
         for _ in 0..executors {
             fleet.add_executor();
         }
@@ -40,9 +50,9 @@ impl<'a> Fleet<'a> {
 
     /// Starts one more executor with other settings than usual.
     pub(crate) fn add_executor_with(&mut self, variables: &[(&str, &str)]) {
-        let arguments = ["executor", "--threads", "1", "--memory", "256MB", "--spill-dir", ".lakewright/executors"];
+        let arguments = ["executor", "--memory", "256MB", "--spill-dir", ".lakewright/executors"];
         let mut command = self.project.command(&arguments);
-        command.envs(variables.iter().copied());
+        command.env("LAKEWRIGHT_THREADS", "1").envs(variables.iter().copied());
         let child = command.stdout(Stdio::null()).stderr(Stdio::inherit()).spawn();
         self.executors.push(child.expect("the executor starts"));
     }
@@ -97,8 +107,8 @@ impl<'a> Fleet<'a> {
 
     /// Starts a scheduler that stands by, without executors.
     pub(crate) fn stand_by(project: &'a Project) -> Self {
-        let (scheduler, url) = start_scheduler(project);
-        Self { project, url, scheduler, executors: Vec::new() }
+        let (scheduler, url) = start_scheduler(project, &SHARES_ALL);
+        Self { project, url, scheduler, executors: Vec::new(), settings: &SHARES_ALL }
     }
 
     /// Stops an executor in whatever it does, until it is thawed.
@@ -133,7 +143,7 @@ impl<'a> Fleet<'a> {
     /// Kills the scheduler at once, and starts another one elsewhere.
     pub(crate) fn replace_scheduler(&mut self) {
         self.kill_scheduler();
-        (self.scheduler, self.url) = start_scheduler(self.project);
+        (self.scheduler, self.url) = start_scheduler(self.project, self.settings);
     }
 }
 
@@ -151,7 +161,7 @@ fn signal(child: &Child, name: &str) {
     assert!(status.expect("kill runs").success());
 }
 
-fn start_scheduler(project: &Project) -> (Child, String) {
+fn start_scheduler(project: &Project, settings: &[(&str, &str)]) -> (Child, String) {
     let _ = fs::remove_file(project.path("address.txt"));
-    spawn(project, &["--insecure", "--fleet", "127.0.0.1:0"])
+    spawn_with(project, &["--insecure", "--fleet", "127.0.0.1:0"], settings)
 }

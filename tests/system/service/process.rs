@@ -124,10 +124,16 @@ impl Drop for Service<'_> {
 
 /// Starts a scheduler on a free port, to its URL.
 pub(crate) fn spawn(project: &Project, arguments: &[&str]) -> (Child, String) {
+    spawn_with(project, arguments, &[])
+}
+
+/// The same, with settings of its own.
+pub(crate) fn spawn_with(project: &Project, arguments: &[&str], variables: &[(&str, &str)]) -> (Child, String) {
     let file = project.path("address.txt");
     let _ = fs::remove_file(&file);
     let fixed = ["scheduler", "--listen", "127.0.0.1:0", "--address-file", "address.txt"];
     let mut command = project.command(&[&fixed, arguments].concat());
+    command.envs(variables.iter().copied());
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::inherit()).spawn().expect("the scheduler starts");
     let url = await_some("the scheduler listens", || {
         let ended = child.try_wait().expect("the scheduler can be asked");

@@ -110,6 +110,7 @@ impl Hands {
                 local: local_files(place, bound.ip()),
                 patience: PATIENCE,
                 stall_max: place.settings.capacity.stall_timeout,
+                single_executor_bytes: place.settings.single_executor_limit_bytes,
             })
             .await?,
         );

@@ -14,7 +14,7 @@ pub(crate) struct Definition {
 }
 
 /// All settings.
-pub(crate) const DEFINITIONS: [Definition; 25] = [
+pub(crate) const DEFINITIONS: [Definition; 26] = [
     Definition {
         key: "lake",
         flag: Some("--lake"),
@@ -174,6 +174,14 @@ pub(crate) const DEFINITIONS: [Definition; 25] = [
         default: "`false`, and true of a fleet on loopback",
         meaning: "Whether all machines of a fleet see the same directories, so that `lake` and `raw` may be some. \
                   Otherwise they must be on S3.",
+    },
+    Definition {
+        key: "single_executor_limit",
+        flag: None,
+        default: "`1GB`",
+        meaning: "Size of the tables that a step reads up to which one executor of two executes it alone, because rows \
+                  that go from one to another cost more than the work; of three executors up to half of it, of eleven up \
+                  to a tenth. Steps that read raw JSON are always shared. `0` shares all of them.",
     },
 ];
 

@@ -25,9 +25,12 @@ use datafusion_proto::physical_plan::{
 use lakewright_lake::Prefix;
 use prost::Message;
 
-use super::message::{
-    ActionMessage, CompressionMessage, FleetNode, JsonScanMessage, ModeMessage, MultiLineMessage, Node, ReportsMessage,
-    RuleMessage, TableWriteMessage,
+use super::{
+    message::{
+        ActionMessage, CompressionMessage, FleetNode, JsonScanMessage, ModeMessage, MultiLineMessage, Node,
+        ReportsMessage, RuleMessage, TableWriteMessage,
+    },
+    one_task::OneTaskExec,
 };
 use crate::{
     Compression, MultiLine, ReadMode, Reading, RowRule, RuleAction, ScanReports, TableWrite, fault, json::JsonSource,
@@ -55,6 +58,11 @@ impl PhysicalExtensionCodec for FleetCodec {
                 Ok(Arc::new(TableWriteExec::new(Arc::clone(input), Arc::new(read_write(write)?))))
             }
             Some(Node::JsonScan(scan)) => self.read_scan(*scan, ctx, proto_converter),
+            Some(Node::OneTask(plan)) => {
+                let plan =
+                    proto_converter.proto_to_execution_plan(&plan, &PhysicalPlanDecodeContext::new(ctx, self))?;
+                Ok(Arc::new(OneTaskExec::new(plan)))
+            }
             Some(Node::Ballista(node)) => self.ballista.try_decode(&node, inputs, ctx, proto_converter),
             None => internal_err!("a plan has a node that this program does not know"),
         }
@@ -70,6 +78,8 @@ impl PhysicalExtensionCodec for FleetCodec {
             Node::TableWrite(write_message(exec.table_write())?)
         } else if let Some((config, source)) = json_scan(node.as_ref()) {
             Node::JsonScan(Box::new(self.scan_message(config, source, proto_converter)?))
+        } else if let Some(exec) = node.downcast_ref::<OneTaskExec>() {
+            Node::OneTask(Box::new(proto_converter.execution_plan_to_proto(exec.plan(), self)?))
         } else {
             let mut bytes = Vec::new();
             self.ballista.try_encode(node, &mut bytes, proto_converter)?;

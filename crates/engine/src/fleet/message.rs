@@ -8,7 +8,7 @@ use datafusion_proto::protobuf;
 /// A node of a plan that DataFusion has no message for.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct FleetNode {
-    #[prost(oneof = "Node", tags = "1, 2, 3")]
+    #[prost(oneof = "Node", tags = "1, 2, 3, 4")]
     pub(super) node: Option<Node>,
 }
 
@@ -22,6 +22,9 @@ pub(super) enum Node {
     /// One of Ballista's own, as its codec has it.
     #[prost(bytes, tag = "3")]
     Ballista(Vec<u8>),
+    /// [`super::OneTaskExec`]: the plan that it is of.
+    #[prost(message, tag = "4")]
+    OneTask(Box<protobuf::PhysicalPlanNode>),
 }
 
 /// [`crate::TableWrite`]; its input is the node's.

@@ -13,6 +13,7 @@ mod codec;
 mod error;
 mod message;
 mod metrics;
+mod one_task;
 mod stores;
 mod task;
 
@@ -22,6 +23,7 @@ pub use self::{
     codec::FleetCodec,
     error::{carried_error, carry, carry_error},
     metrics::{progress_of, task_metrics},
+    one_task::OneTaskExec,
     stores::LocalFiles,
     task::{PreparedTask, objects_of_partition, prepare_task, store_reports, task_context},
 };

@@ -27,7 +27,10 @@ use lakewright_lake::{
 };
 use uuid::Uuid;
 
-use super::codec::{file_scan, json_scan};
+use super::{
+    codec::{file_scan, json_scan},
+    one_task::OneTaskExec,
+};
 use crate::{json::ScanReports, relation::named_readers, row_number::number_rows, write::with_siblings};
 
 /// A task's plan, ready to run.
@@ -45,7 +48,13 @@ pub struct PreparedTask {
 /// Those of walking the plan.
 pub fn prepare_task(plan: Arc<dyn ExecutionPlan>) -> PlanResult<PreparedTask> {
     let mut reports = Vec::new();
-    let plan = plan.transform_up(|node| {
+    let plan = plan.transform_down(|node| {
+        Ok(match node.downcast_ref::<OneTaskExec>() {
+            Some(whole) => Transformed::yes(whole.taken_apart()),
+            None => Transformed::no(node),
+        })
+    })?;
+    let plan = plan.data.transform_up(|node| {
         if let Some((config, source)) = json_scan(node.as_ref()) {
             let Some((lake, folder)) = source.reports().and_then(ScanReports::place) else {
                 return Ok(Transformed::no(node));
@@ -125,13 +134,22 @@ pub async fn store_reports(reports: &[ScanReports]) -> Result<()> {
 #[must_use]
 pub fn objects_of_partition(plan: &Arc<dyn ExecutionPlan>, partition: usize, max: usize) -> Vec<String> {
     let mut objects = Vec::new();
+    add_objects(plan, Some(partition), max, &mut objects);
+    objects
+}
+
+/// Adds the objects of one partition, or of all of them.
+fn add_objects(plan: &Arc<dyn ExecutionPlan>, partition: Option<usize>, max: usize, objects: &mut Vec<String>) {
     // The closure never fails.
     let _ = plan.apply(|node| {
-        if let Some(group) = file_scan(node.as_ref()).and_then(|config| config.file_groups.get(partition)) {
-            let locations = group.iter().map(|file| file.object_meta.location.to_string());
+        if let Some(whole) = node.downcast_ref::<OneTaskExec>() {
+            add_objects(whole.plan(), None, max, objects);
+        } else if let Some(config) = file_scan(node.as_ref()) {
+            let groups = config.file_groups.iter().enumerate();
+            let read = groups.filter(|(number, _)| partition.is_none_or(|partition| partition == *number));
+            let locations = read.flat_map(|(_, group)| group.iter()).map(|file| file.object_meta.location.to_string());
             objects.extend(locations.take(max.saturating_sub(objects.len())));
         }
         Ok(if objects.len() < max { TreeNodeRecursion::Continue } else { TreeNodeRecursion::Stop })
     });
-    objects
 }

@@ -2,7 +2,11 @@
 //!
 //! Invariant: the object appears under its name only when it is complete, and a name is used once.
 
-use std::{collections::BTreeSet, io, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    io,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use bytes::Bytes;
 use datafusion::{
@@ -107,6 +111,8 @@ pub(super) struct OpenFile {
     path: String,
     value: PartitionValue,
     sink: SerializedFileWriter<Buffer>,
+    /// What the sink has written.
+    encoded: Buffer,
     factory: ArrowRowGroupWriterFactory,
     row_group: Option<RowGroup>,
     upload: Upload,
@@ -117,11 +123,12 @@ impl OpenFile {
         let path = format!("{}{}-{}.parquet", value.directory, form.write.run_id, Uuid::new_v4());
         let location = form.write.root.path(&path)?;
         let options = ArrowWriterOptions::new().with_properties(form.properties.clone());
-        let (sink, factory) = ArrowWriter::try_new_with_options(Buffer::default(), Arc::clone(&form.schema), options)
+        let encoded = Buffer::default();
+        let (sink, factory) = ArrowWriter::try_new_with_options(encoded.clone(), Arc::clone(&form.schema), options)
             .and_then(ArrowWriter::into_serialized_writer)
             .map_err(fault::from_parquet)?;
         let upload = Upload::new(Arc::clone(form.write.root.store()), location);
-        Ok(Self { form: Arc::clone(form), path, value, sink, factory, row_group: None, upload })
+        Ok(Self { form: Arc::clone(form), path, value, sink, encoded, factory, row_group: None, upload })
     }
 
     /// Adds rows, all columns of the table. They should be no larger than a unit.
@@ -147,25 +154,29 @@ impl OpenFile {
         Ok(())
     }
 
-    /// Ends the row group and hands its bytes to the upload.
+    /// Ends the row group and hands its bytes to the upload, column by column: a whole group beside its columns would be
+    /// the same bytes twice.
     pub(super) async fn end_row_group(&mut self) -> Result<()> {
         let Some(group) = self.row_group.take() else { return Ok(()) };
         let chunks = group.close().map_err(fault::from_parquet)?;
-        let appended = self.sink.next_row_group().and_then(|mut writer| {
-            for chunk in chunks {
-                chunk.append_to_row_group(&mut writer)?;
+        let mut writer = self.sink.next_row_group().map_err(fault::from_parquet)?;
+        for chunk in chunks {
+            chunk.append_to_row_group(&mut writer).map_err(fault::from_parquet)?;
+            for bytes in self.encoded.take_full() {
+                self.upload.put(bytes).await?;
             }
-            writer.close().map(drop)
-        });
-        appended.map_err(fault::from_parquet)?;
+        }
+        writer.close().map_err(fault::from_parquet)?;
         self.upload_encoded().await
     }
 
     async fn upload_encoded(&mut self) -> Result<()> {
         let flushed = self.sink.flush();
         flushed.map_err(|error| fault::from_parquet(ParquetError::from(error)))?;
-        let bytes = Bytes::from(std::mem::take(&mut self.sink.inner_mut().0));
-        if bytes.is_empty() { Ok(()) } else { self.upload.put(bytes).await }
+        for bytes in self.encoded.take_all() {
+            self.upload.put(bytes).await?;
+        }
+        Ok(())
     }
 
     /// About the size that the file would have if it ended here, in bytes.
@@ -217,13 +228,46 @@ impl OpenFile {
     }
 }
 
-/// Takes encoded bytes until they are uploaded.
+/// Size at which encoded bytes are a piece of their own: what grows without end is copied each time it doubles.
+const PIECE_BYTES: usize = 1 << 20;
+
+/// Encoded bytes that wait for their upload. The encoder and the file hold the same ones.
+#[derive(Clone, Default)]
+struct Buffer(Arc<Mutex<Pieces>>);
+
 #[derive(Default)]
-struct Buffer(Vec<u8>);
+struct Pieces {
+    full: Vec<Bytes>,
+    last: Vec<u8>,
+}
+
+impl Buffer {
+    fn take_full(&self) -> Vec<Bytes> {
+        std::mem::take(&mut self.pieces().full)
+    }
+
+    fn take_all(&self) -> Vec<Bytes> {
+        let mut pieces = self.pieces();
+        let last = Bytes::from(std::mem::take(&mut pieces.last));
+        let mut all = std::mem::take(&mut pieces.full);
+        all.extend(Some(last).filter(|last| !last.is_empty()));
+        all
+    }
+
+    fn pieces(&self) -> std::sync::MutexGuard<'_, Pieces> {
+        // They are whole between any two calls.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 impl io::Write for Buffer {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.extend_from_slice(bytes);
+        let mut pieces = self.pieces();
+        pieces.last.extend_from_slice(bytes);
+        if pieces.last.len() >= PIECE_BYTES {
+            let full = Bytes::from(std::mem::take(&mut pieces.last));
+            pieces.full.push(full);
+        }
         Ok(bytes.len())
     }
 

@@ -3,14 +3,18 @@
 use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 
 use datafusion::{
-    arrow::{array::RecordBatch, datatypes::DataType, util::pretty::pretty_format_batches},
+    arrow::{
+        array::{AsArray, RecordBatch},
+        datatypes::{DataType, Int64Type},
+        util::pretty::pretty_format_batches,
+    },
     physical_plan::{ExecutionPlan, collect, displayable},
     prelude::SessionContext,
 };
 use datafusion_proto::{physical_plan::AsExecutionPlan, protobuf::PhysicalPlanNode};
 use lakewright_engine::{
     Compression, RawScan, Reading, Relation, RowRule, RuleAction, ScanReports, TableScan, WriteOutput,
-    fleet::{FleetCodec, LocalFiles, carried_error, carry_error, prepare_task, store_reports},
+    fleet::{FleetCodec, LocalFiles, OneTaskExec, carried_error, carry_error, prepare_task, store_reports},
     plan_table_write, read_manifest, register_relation,
 };
 use lakewright_error::ErrorKind;
@@ -124,6 +128,38 @@ async fn a_write_over_raw_objects_says_the_same_after_it_has_travelled_and_repor
     let report: ScanReport = read_object(&fixture.lake, &format!("scans/x/{}", names[0])).await.unwrap().unwrap();
     let rejects: u64 = report.ranges.iter().map(|range| range.tally.rejects).sum();
     assert_eq!((report.ranges.len(), rejects), (2, 1));
+}
+
+#[tokio::test]
+async fn a_whole_plan_as_one_task_shows_no_exchange_and_gives_the_same_rows() {
+    let fixture = Fixture::new(2);
+    let lines = |from: u32| (from..from + 500).map(|id| format!("{{\"id\": {id}}}\n")).collect::<String>();
+    let objects = vec![fixture.put_raw("a/1.json", &lines(0)), fixture.put_raw("a/2.json", &lines(250))];
+    let scan = RawScan {
+        raw: fixture.raw.clone(),
+        schema: schema(&[("id", DataType::Int64)]),
+        compression: Compression::Auto,
+        reading: Reading::default(),
+        reports: None,
+        objects,
+    };
+    let context = fixture.engine.fleet_session(2);
+    register_relation(&context, "raw", "t", Relation::Raw(scan)).await.unwrap();
+    let sql = r#"SELECT "id", count(*) AS "n" FROM "raw"."t" GROUP BY "id""#;
+    let plan = context.sql(sql).await.unwrap().create_physical_plan().await.unwrap();
+    let text = |plan: &Arc<dyn ExecutionPlan>| displayable(plan.as_ref()).indent(true).to_string();
+    assert!(text(&plan).contains("RepartitionExec"), "{}", text(&plan));
+
+    let whole = travelled(&context, Arc::new(OneTaskExec::new(Arc::clone(&plan)))).unwrap();
+    assert_eq!(text(&whole), "OneTaskExec: partitions=2\n");
+    let prepared = prepare_task(whole).unwrap().plan;
+    assert!(text(&prepared).contains("RepartitionExec"), "{}", text(&prepared));
+    let rows = collect(prepared, context.task_ctx()).await.unwrap();
+    let sum = |column: usize| -> i64 {
+        let columns = rows.iter().map(|batch| batch.column(column).as_primitive::<Int64Type>());
+        columns.flat_map(|column| column.values().iter()).sum()
+    };
+    assert_eq!((sum(0), sum(1)), ((0..750).sum(), 1000));
 }
 
 #[tokio::test]
