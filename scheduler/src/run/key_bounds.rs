@@ -121,9 +121,9 @@ fn value(data_type: &DataType, number: i64) -> Option<ParamValue> {
 fn number(column: &ArrayRef) -> Result<Option<i64>> {
     let failed = |error| Error::new(ErrorKind::Internal, "the bounds of keys cannot be read").with_source(error);
     // Dates are days in 32 bits.
-    let narrow =
-        if column.data_type() == &DataType::Date32 { cast(column, &DataType::Int32) } else { Ok(column.clone()) };
-    let numbers = cast(&narrow.map_err(failed)?, &DataType::Int64).map_err(failed)?;
+    let is_date = column.data_type() == &DataType::Date32;
+    let narrow = if is_date { cast(column, &DataType::Int32).map_err(failed)? } else { Arc::clone(column) };
+    let numbers = cast(&narrow, &DataType::Int64).map_err(failed)?;
     let numbers = numbers.as_primitive::<Int64Type>();
     Ok(numbers.is_valid(0).then(|| numbers.value(0)))
 }
