@@ -57,7 +57,11 @@ fn the_part_that_stands_against_it_is_named() {
         ("SELECT page FROM raw.events LIMIT 3", "", "LIMIT or OFFSET"),
         ("SELECT page FROM raw.events OFFSET 3", "", "LIMIT or OFFSET"),
         ("SELECT sum(ts) OVER (PARTITION BY page) AS s FROM raw.events", "sum(ts)", "the window function `sum`"),
-        ("SELECT page FROM raw.events QUALIFY row_number() OVER (ORDER BY ts) = 1", "row_number()", "QUALIFY"),
+        (
+            "SELECT page FROM raw.events QUALIFY row_number() OVER (ORDER BY ts) = 1",
+            "row_number() OVER (ORDER BY ts) = 1",
+            "QUALIFY",
+        ),
         ("SELECT page FROM raw.events HAVING true", "true", "HAVING"),
         ("SELECT DISTINCT ON (page) page, ts FROM raw.events", "SELECT", "DISTINCT"),
         ("SELECT page FROM raw.events EXCEPT SELECT title FROM staging.songs", "", "EXCEPT"),
