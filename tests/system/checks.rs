@@ -103,6 +103,70 @@ fn a_grain_holds_over_the_files_of_all_runs() {
     assert_eq!(rows, "id\n2\n2\n");
 }
 
+/// Items that grow file by file, and their owners, which are computed by key.
+fn related() -> Project {
+    let files = [
+        ("raw/items.sql", SOURCE),
+        (
+            "raw/owners.sql",
+            "CREATE EXTERNAL TABLE raw.owners (owner VARCHAR, level VARCHAR) STORED AS JSON LOCATION 'owners/'\n\
+             OPTIONS (on_delete 'REMOVE');",
+        ),
+        (
+            "curated/items.sql",
+            "MODEL (\n  kind INCREMENTAL_BY_FILE, grain id,\n  \
+             audits (relationships (column := owner, to := curated.owners, field := owner))\n);\n\
+             SELECT id, owner FROM raw.items;",
+        ),
+        ("staging/owners.sql", "MODEL (kind INCREMENTAL_BY_FILE);\nSELECT owner, level FROM raw.owners;"),
+        (
+            "curated/owners.sql",
+            "MODEL (kind INCREMENTAL_BY_UNIQUE_KEY (unique_key owner), grain owner);\n\
+             SELECT owner, max(level) AS level FROM staging.owners WHERE level <> 'gone' GROUP BY owner;",
+        ),
+    ];
+    let project = Project::job(&files);
+    for (name, owner) in [("one", "a"), ("two", "b")] {
+        project
+            .write(&format!("data/raw/owners/{name}.json"), &format!("{{\"owner\": \"{owner}\", \"level\": \"x\"}}\n"));
+    }
+    project.write("data/raw/items/one.json", "{\"id\": 1, \"owner\": \"a\"}\n{\"id\": 2, \"owner\": \"b\"}\n");
+    project.succeed(&["run"]);
+    project
+}
+
+#[test]
+fn rows_that_have_passed_are_held_again_against_a_table_that_has_lost_their_partners() {
+    let project = related();
+    project.write("data/raw/items/two.json", "{\"id\": 3, \"owner\": \"a\"}\n");
+    project.write("data/raw/owners/one.json", "{\"owner\": \"a\", \"level\": \"y\"}\n");
+    let run = project.json(&["run"]);
+    assert_eq!(steps(&run)["curated.owners"]["action"]["work"], "update", "{run}");
+    assert_eq!(
+        violations(&run, "curated.items"),
+        named(&[("grain_not_null", 0), ("grain", 0), ("relationships_owner", 0)])
+    );
+
+    project.write("data/raw/items/three.json", "{\"id\": 4, \"owner\": \"b\"}\n{\"id\": 5, \"owner\": \"c\"}\n");
+    project.lakewright(&["run"]).assert_refused(1, &["relationships_owner", "1 of 5 rows"]);
+
+    project.write("data/raw/items/three.json", "{\"id\": 4, \"owner\": \"b\"}\n");
+    project.write("data/raw/owners/one.json", "{\"owner\": \"a\", \"level\": \"gone\"}\n");
+    project.lakewright(&["run"]).assert_refused(1, &["relationships_owner", "2 of 4 rows"]);
+    project.write("data/raw/owners/one.json", "{\"owner\": \"a\", \"level\": \"z\"}\n");
+    project.succeed(&["run"]);
+}
+
+#[test]
+fn rows_that_nobody_has_held_against_a_changed_table_are_checked_with_the_next_ones() {
+    let project = related();
+    project.write("data/raw/owners/one.json", "{\"owner\": \"a\", \"level\": \"gone\"}\n");
+    // Nobody asks for the items, so that nobody checks them.
+    project.succeed(&["run", "--select", "staging.owners,curated.owners"]);
+    project.write("data/raw/items/two.json", "{\"id\": 3, \"owner\": \"b\"}\n");
+    project.lakewright(&["run"]).assert_refused(1, &["relationships_owner", "1 of 3 rows"]);
+}
+
 #[test]
 fn tables_of_one_run_are_checked_against_one_another() {
     let files = [

@@ -31,7 +31,7 @@ const SOURCES: [(&str, &str); 4] = [
 ];
 
 /// The work that each step of a run or a plan does.
-fn works(document: &Value) -> BTreeMap<String, String> {
+pub(crate) fn works(document: &Value) -> BTreeMap<String, String> {
     let work = |step: &Value| step["action"]["work"].as_str().expect("a step has its work").to_owned();
     steps(document).into_iter().map(|(table, step)| (table.to_owned(), work(step))).collect()
 }
@@ -41,21 +41,21 @@ fn reason(document: &Value, table: &str) -> String {
 }
 
 /// A project with the sources, their copies and some models.
-fn project(models: &[(&str, &str)]) -> Project {
+pub(crate) fn project(models: &[(&str, &str)]) -> Project {
     let project = Project::job(&[&SOURCES[..], models].concat());
     people(&project, 0, &[("ann", "Rome"), ("bob", "Oslo")]);
     project
 }
 
-fn people(project: &Project, object: u32, people: &[(&str, &str)]) {
+pub(crate) fn people(project: &Project, object: u32, people: &[(&str, &str)]) {
     let lines = people.iter().map(|(who, city)| format!("{{\"who\": \"{who}\", \"city\": \"{city}\"}}\n"));
     project.write(&format!("data/raw/people/{object:03}.json"), &lines.collect::<String>());
 }
 
 /// One play: its id, who, and the hour of November 2018 in which it was.
-type Play<'a> = (u32, &'a str, u32);
+pub(crate) type Play<'a> = (u32, &'a str, u32);
 
-fn plays(project: &Project, object: u32, plays: &[Play<'_>]) {
+pub(crate) fn plays(project: &Project, object: u32, plays: &[Play<'_>]) {
     let lines = plays.iter().map(|(id, who, hour)| {
         let at = 1_541_030_400_000_u64 + u64::from(*hour) * 3_600_000;
         format!("{{\"id\": {id}, \"who\": \"{who}\", \"song\": \"s{}\", \"at\": {at}, \"cents\": {id}}}\n", id % 7)

@@ -58,6 +58,7 @@ fn an_optimized_table_has_the_same_rows_for_every_engine_and_a_changed_log_repla
     let run = project.json(&["run"]);
     assert_eq!(steps(&run)["staging.events"]["action"]["work"], "update", "{run}");
     assert_eq!(steps(&run)["staging.events"]["rows_in"], kept, "{run}");
+    assert_eq!(steps(&run)["curated.songplays"]["action"]["work"], "update", "{run}");
     run_script("an optimized lake with a changed log", "music.py", &[&raw, &lake]);
     project.succeed(&["optimize", "staging.events"]);
     project.succeed(&["vacuum", "--retain", "0d", "--force"]);

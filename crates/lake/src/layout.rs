@@ -75,7 +75,7 @@ pub fn job_slots_dir(job: &str) -> String {
 
 /// The run that has a number in its job.
 pub fn job_slot(job: &str, sequence: u64) -> String {
-    format!("{JOBS_DIR}/{job}/{}.json", padded(sequence))
+    numbered(&job_slots_dir(job), sequence)
 }
 
 /// The marker of an unfinished run.
@@ -182,7 +182,7 @@ pub fn origins_segment(table: &str, sequence: u64) -> String {
 
 /// A release.
 pub fn release(number: u64) -> String {
-    format!("{RELEASES_DIR}/{}.json", padded(number))
+    numbered(RELEASES_DIR, number)
 }
 
 /// A driver's heartbeat.
@@ -225,6 +225,11 @@ pub fn writer_of(key: &str) -> Option<&str> {
 
 /// Letters of a UUID's text.
 const UUID_LETTERS: usize = 36;
+
+/// The slot or release of a folder that has a number.
+pub fn numbered(dir: &str, number: u64) -> String {
+    format!("{dir}/{}.json", padded(number))
+}
 
 /// Reads the number of a slot, a release or a segment back from the last part of its key; `None` for any other object.
 pub fn number_of(file_name: &str) -> Option<u64> {

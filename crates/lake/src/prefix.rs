@@ -286,6 +286,16 @@ impl Prefix {
         self.listed_objects(stream.try_collect().await, relative)
     }
 
+    /// As [`Prefix::list`], at most so many of the objects: where the store lists in order, the first ones.
+    ///
+    /// # Errors
+    /// As [`Prefix::read`].
+    pub async fn list_first(&self, relative: &str, count: usize) -> Result<Vec<ListedObject>> {
+        let path = self.path(relative)?;
+        let stream = self.store.list((!path.is_root()).then_some(&path)).take(count);
+        self.listed_objects(stream.try_collect().await, relative)
+    }
+
     /// As [`Prefix::list`], with several requests at once where there are many objects in a few folders.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
--- Song plays: one row per NextSong event, with the song of the catalogue if it is there.
+-- Song plays: one row per NextSong event, with the song of the catalogue if it is there. A new log adds the plays of its
+-- instants; a change of the catalogue leads to all of them.
 MODEL (
-  kind           FULL,
+  kind           INCREMENTAL_BY_UNIQUE_KEY (unique_key start_time),
   partitioned_by (year, month),
   grain          songplay_id,
   expect (
@@ -27,8 +28,9 @@ WITH plays AS (
 ),
 ranked_plays AS (
   -- Events of one hash are the same in every field, so it is all the same which of them comes first. (NULLs do not count
-  -- in the hash, and one pair in many billions shares it by chance: then the numbers may change from run to run.)
-  SELECT *, row_number() OVER (PARTITION BY event_hash ORDER BY event_hash) AS event_rank
+  -- in the hash, and one pair in many billions shares it by chance: then the numbers may change from run to run, or the
+  -- grain fails.) Their instant is in the hash; beside it, it tells that plays of other instants do not matter.
+  SELECT *, row_number() OVER (PARTITION BY event_hash, start_time ORDER BY event_hash) AS event_rank
   FROM plays
 ),
 ranked_songs AS (

@@ -1,5 +1,5 @@
 -- The instants at which songs were played, taken apart. All parts are UTC.
-MODEL (grain start_time);
+MODEL (kind INCREMENTAL_BY_UNIQUE_KEY (unique_key start_time), grain start_time);
 WITH instants AS (
   SELECT DISTINCT timestamp_millis(ts) AS start_time
   FROM staging.events

@@ -1,5 +1,6 @@
 -- Users who have played a song, each as their latest play shows them.
 MODEL (
+  kind   INCREMENTAL_BY_UNIQUE_KEY (unique_key user_id),
   grain  user_id,
   audits (accepted_values (column := level, is_in := ('free', 'paid')))
 );

@@ -116,6 +116,7 @@ fn table(version: Option<u64>, view: Option<(&str, &[&str])>) -> ReleasedTable {
         ledger: Vec::new(),
         covered: Vec::new(),
         checks: None,
+        checked_against: BTreeMap::new(),
         origins: None,
         rows_since: None,
     }

@@ -111,6 +111,7 @@ impl Case {
                 ledger: vec![1],
                 covered: Vec::new(),
                 checks: evidence.check_digests.get(&model.name).cloned(),
+                checked_against: BTreeMap::new(),
                 origins: None,
                 rows_since: None,
             };

@@ -98,6 +98,7 @@ impl Fixture {
             ledger: vec![],
             covered: Vec::new(),
             checks: None,
+            checked_against: BTreeMap::new(),
             origins: None,
             rows_since: None,
         };

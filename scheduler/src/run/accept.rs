@@ -10,7 +10,7 @@ use lakewright_error::{Error, ErrorKind, Result};
 use lakewright_lake::{
     Prefix, ensure_store_checked, layout,
     state::{
-        Active, Format, Idempotency, JobSlot, LakeMarker, Operation, Spec, SpecOptions, list_numbers, newest_release,
+        Active, Format, Idempotency, JobSlot, LakeMarker, Operation, Spec, SpecOptions, last_number, newest_release,
         open_lake,
     },
 };
@@ -74,8 +74,8 @@ pub(crate) async fn make_lake(lake: &Prefix) -> Result<()> {
 /// - [`ErrorKind::Conflict`]: the key was used for another request.
 pub(crate) async fn name_run(site: &Site, heart: &mut Heart, job: &str, request: &RunRequest) -> Result<Named> {
     let slots = layout::job_slots_dir(job);
-    let taken = retrying(|| list_numbers(&site.lake, &slots)).await?;
-    let first_sequence = taken.last().map_or(1, |last| last + 1);
+    let taken = retrying(|| last_number(&site.lake, &slots)).await?;
+    let first_sequence = taken.map_or(1, |last| last + 1);
     let run_id = new_run_id(site.clock.now_us());
     heart.drives(&run_id).await;
     let Some(key) = &request.idempotency_key else {

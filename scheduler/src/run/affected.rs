@@ -28,6 +28,7 @@ use super::{
     affected_query as sql,
     excluded::Exclusions,
     inputs::{StepSite, StoredInputs, internal, raw_scan, run_params},
+    key_bounds::KeyBounds,
     race::retrying,
     site::Site,
 };
@@ -49,6 +50,8 @@ pub(crate) struct Affected {
     changed: Vec<Changed>,
     /// The table's own files at the base release, before it is known which of them are replaced; those then.
     own: Option<TableScan>,
+    /// Between which values the keys lie that have changed.
+    bounds: KeyBounds,
     /// The intervals that are computed, of a table that is computed by time.
     spans: Option<Spans>,
     /// The intervals that the table has afterwards.
@@ -148,12 +151,14 @@ impl StepSite<'_> {
             return Ok(if added.is_empty() { Vec::new() } else { vec![changed(true, ChangedRows::Raw(added))] });
         }
         let Some(InputState::Table { version }) = entry.inputs.get(&input.to_string()) else { return Ok(Vec::new()) };
-        let released = self.plan.evidence.released(input).and_then(|upstream| upstream.version);
-        if released == Some(*version) && !self.plan.executes(input) {
+        // The same rows in other files are no change.
+        let released = self.plan.evidence.released(input).filter(|upstream| upstream.has_rows_of(*version));
+        if released.is_some() && !self.plan.executes(input) {
             return Ok(Vec::new());
         }
+        let version = released.and_then(|upstream| upstream.version).unwrap_or(*version);
         let scan = self.whole_scan(model, input).await?;
-        let before = retrying(|| read_snapshot(&scan.root, Some(*version))).await?.ok_or_else(|| internal(input))?;
+        let before = retrying(|| read_snapshot(&scan.root, Some(version))).await?.ok_or_else(|| internal(input))?;
         let Turnover { removed, added } = Turnover::between(&before.files, &scan.files);
         let of = |files: Vec<DataFile>| ChangedRows::Files(TableScan { files, ..scan.clone() });
         let both = [(false, removed), (true, added)].into_iter().filter(|(_, files)| !files.is_empty());
@@ -172,14 +177,15 @@ impl StepSite<'_> {
         removes: &mut Vec<DataFile>,
     ) -> Result<()> {
         let Some(own) = affected.own.take() else { return Ok(()) };
-        if let ModelKind::IncrementalByTimeRange { range, .. } = &model.kind {
-            self.find_spans(site, model, range, affected).await?;
+        match &model.kind {
+            ModelKind::IncrementalByTimeRange { range, .. } => self.find_spans(site, model, range, affected).await?,
+            _ => affected.bounds = self.key_bounds(site, model, affected).await?,
         }
         let question = match &affected.spans {
             Some(spans) if spans.is_empty() => None,
             Some(_) => Some(sql::files_of_spans(&condition_of(model, sql::OWN, affected)?)),
             None if affected.changed.is_empty() => None,
-            None => Some(sql::files_of_keys(key_of(model))),
+            None => Some(sql::files_of_keys(key_of(model), &affected.bounds)),
         };
         let mut files = Vec::new();
         if let Some(sql) = question.filter(|_| !own.files.is_empty()) {
@@ -192,6 +198,16 @@ impl StepSite<'_> {
         removes.clone_from(&files);
         affected.own = Some(TableScan { files, ..own });
         Ok(())
+    }
+
+    /// Between which values the keys lie that have changed.
+    async fn key_bounds(&self, site: &Site, model: &Model, affected: &Affected) -> Result<KeyBounds> {
+        let schema = key_schema(model);
+        let types: Vec<DataType> = schema.fields().iter().map(|field| field.data_type().clone()).collect();
+        let question = KeyBounds::question(&types).filter(|_| !affected.changed.is_empty());
+        let Some(question) = question else { return Ok(KeyBounds::default()) };
+        let answer = self.ask(site, question, self.change_inputs(model, affected)?).await?;
+        KeyBounds::of(&types, &answer)
     }
 
     async fn ask(&self, site: &Site, sql: String, inputs: Vec<StepInput>) -> Result<Vec<RecordBatch>> {
@@ -315,7 +331,7 @@ impl StepSite<'_> {
                     let condition = sql::is_in(time, type_of(model, &range.column)?, spans)?;
                     sql::rows_of_spans(&name, &columns, &condition)
                 }
-                _ => sql::rows_of_keys(&name, &columns, side),
+                _ => sql::rows_of_keys(&name, &columns, side, &affected.bounds),
             };
             let sql = literal::bind(&narrowed, &declared_params(&self.plan.job))?;
             let schema = Arc::clone(&scan.schema);

@@ -7,6 +7,7 @@ use arrow::datatypes::DataType;
 use lakewright_compiler::{IntervalUnit, ParamValue, Side};
 use lakewright_error::Result;
 
+use super::key_bounds::KeyBounds;
 use crate::{literal::literal, spans::Spans};
 
 /// The zone of the relations that an update makes for itself: no folder of a job has the name.
@@ -60,26 +61,33 @@ fn is_key(exprs: &[String]) -> String {
     pairs.collect::<Vec<_>>().join(" AND ")
 }
 
+/// What is asked beside a join: a condition that leaves out files, not rows that the join finds.
+fn filter(condition: Option<String>) -> String {
+    condition.map_or_else(String::new, |condition| format!(" WHERE {condition}"))
+}
+
 /// The rows of an input that have one of the keys.
-pub(super) fn rows_of_keys(name: &str, columns: &[String], side: &Side) -> String {
+pub(super) fn rows_of_keys(name: &str, columns: &[String], side: &Side, bounds: &KeyBounds) -> String {
     format!(
-        "SELECT {} FROM {} RIGHT SEMI JOIN {} ON {}",
+        "SELECT {} FROM {} RIGHT SEMI JOIN {} ON {}{}",
         list(name, columns),
         relation(KEYS),
         relation(name),
-        is_key(&side.key)
+        is_key(&side.key),
+        filter(bounds.condition(&side.key))
     )
 }
 
 /// The files that hold rows of the keys.
-pub(super) fn files_of_keys(key: &[String]) -> String {
+pub(super) fn files_of_keys(key: &[String], bounds: &KeyBounds) -> String {
     let own: Vec<String> = key.iter().map(|column| list(OWN, std::slice::from_ref(column))).collect();
     format!(
-        "SELECT DISTINCT {} FROM {} RIGHT SEMI JOIN {} ON {}",
+        "SELECT DISTINCT {} FROM {} RIGHT SEMI JOIN {} ON {}{}",
         list(OWN, &[FILE_COLUMN.to_owned()]),
         relation(KEYS),
         relation(OWN),
-        is_key(&own)
+        is_key(&own),
+        filter(bounds.condition(&own))
     )
 }
 

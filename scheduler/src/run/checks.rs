@@ -4,7 +4,7 @@
 //! Data flow: written files and their counts -> **[`run_checks`]** -> `checks.json` -> publish, or abort.
 //!
 //! Invariant: a check is asked of what readers would see: all rows of the table as this run would publish it, with the
-//! other tables as this run would publish them.
+//! other tables as this run would publish them. Rows that have passed it before, and cannot fail it, are left out.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -169,7 +169,7 @@ impl Asker<'_> {
         };
         let rows = self.row_count().await?;
         let asked = self.model.checks.tables.iter().filter(|check| extent != Extent::Others || reads_others(check));
-        let answers = asked.map(|check| self.ask_table(check, rows));
+        let answers = asked.map(|check| self.ask_table(check, rows, extent));
         let answers: Vec<CheckRecord> =
             stream::iter(answers.collect::<Vec<_>>()).buffered(QUERIES_AT_ONCE_MAX).try_collect().await?;
         records.extend(answers);
@@ -199,20 +199,25 @@ impl Asker<'_> {
         if checks.is_empty() {
             return Ok(records);
         }
-        let counts = self.rows(sql::count_rows(&self.model.name, &checks), 1, &BTreeMap::new()).await?;
+        let counts = self.rows(sql::count_rows(&self.model.name, &checks), 1).await?;
         let rows = number(&counts, 0)?;
         for (index, check) in checks.into_iter().enumerate() {
             let mut record = row_record(check, Some(rows), number(&counts, index + 1)?);
             if record.violations > 0 {
                 let violating = sql::violating_rows(&self.model.name, check);
-                record.sample = self.sample(&check.name, violating, &BTreeMap::new()).await?;
+                record.sample = self.sample(&check.name, violating).await?;
             }
             records.push(record);
         }
         Ok(records)
     }
 
-    async fn ask_table(&self, check: &TableCheck, rows: u64) -> Result<CheckRecord> {
+    async fn ask_table(&self, check: &TableCheck, rows: u64, extent: Extent) -> Result<CheckRecord> {
+        let part = match extent {
+            Extent::Written => self.at.changed_part(self.site, self.model, check, &self.inputs).await?,
+            Extent::Whole | Extent::Others | Extent::Nothing => None,
+        };
+        let inputs = part.as_deref().unwrap_or(&self.inputs);
         let none = BTreeMap::new();
         let mut record = CheckRecord {
             name: check.name.clone(),
@@ -243,22 +248,27 @@ impl Asker<'_> {
                 (sql::count_of(&query.sql), query.sql.clone(), arguments)
             }
         };
-        let counts = self.rows(count, 1, arguments).await?;
+        let counts = self.rows_of(inputs, (count, 1), arguments).await?;
         record.violations = number(&counts, 0)?;
         if record.violations > 0 {
-            record.sample = self.sample(&check.name, sample, arguments).await?;
+            let rows = self.rows_of(inputs, (sample, SAMPLE_ROWS_MAX), arguments).await?;
+            record.sample = store_rows(self.site, (&self.at.run.run_id, &self.model.name), &check.name, &rows).await?;
         }
         Ok(record)
     }
 
     async fn count(&self, sql: String) -> Result<u64> {
-        number(&self.rows(sql, 1, &BTreeMap::new()).await?, 0)
+        number(&self.rows(sql, 1).await?, 0)
     }
 
-    async fn rows(
+    async fn rows(&self, sql: String, rows_max: u64) -> Result<Vec<RecordBatch>> {
+        self.rows_of(&self.inputs, (sql, rows_max), &BTreeMap::new()).await
+    }
+
+    async fn rows_of(
         &self,
-        sql: String,
-        rows_max: u64,
+        inputs: &[StepInput],
+        (sql, rows_max): (String, u64),
         arguments: &BTreeMap<String, ParamValue>,
     ) -> Result<Vec<RecordBatch>> {
         let mut values = declared_params(&self.at.plan.job);
@@ -266,16 +276,11 @@ impl Asker<'_> {
         values.extend(arguments.clone());
         let params: BTreeMap<String, ScalarValue> =
             values.iter().map(|(name, value)| (name.clone(), literal::scalar(value))).collect();
-        self.site.backend.query(QueryTask { sql, params, inputs: self.inputs.clone(), rows_max }).await
+        self.site.backend.query(QueryTask { sql, params, inputs: inputs.to_vec(), rows_max }).await
     }
 
-    async fn sample(
-        &self,
-        check: &str,
-        sql: String,
-        arguments: &BTreeMap<String, ParamValue>,
-    ) -> Result<Option<String>> {
-        let rows = self.rows(sql, SAMPLE_ROWS_MAX, arguments).await?;
+    async fn sample(&self, check: &str, sql: String) -> Result<Option<String>> {
+        let rows = self.rows(sql, SAMPLE_ROWS_MAX).await?;
         store_rows(self.site, (&self.at.run.run_id, &self.model.name), check, &rows).await
     }
 }
@@ -321,7 +326,7 @@ pub(crate) async fn store_rows(
 }
 
 /// The number in a column of the only row; NULL, the sum of no rows, is 0, and so is a row that is not there.
-fn number(rows: &[RecordBatch], column: usize) -> Result<u64> {
+pub(super) fn number(rows: &[RecordBatch], column: usize) -> Result<u64> {
     let unreadable = || Error::new(ErrorKind::Internal, "a check's query gave no number");
     let Some(batch) = rows.iter().find(|batch| batch.num_rows() > 0) else { return Ok(0) };
     let values = batch.columns().get(column).ok_or_else(unreadable)?;

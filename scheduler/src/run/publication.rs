@@ -102,6 +102,7 @@ fn published_table(plan: &Plan, model: &Model, written: &Written, checked: &Chec
         ledger: checked.segment.as_ref().map_or_else(Vec::new, |segment| segment.kept.clone()),
         new_segment: checked.segment.is_some(),
         checks: plan.evidence.check_digests.get(&model.name).cloned(),
+        checked_against: checked_against(plan, model),
         origins: checked.origins,
     }
 }
@@ -131,6 +132,7 @@ fn defined_view(run: &Accepted, plan: &Plan, model: &Model) -> Result<PublishedT
         ledger: Vec::new(),
         new_segment: false,
         checks: plan.evidence.check_digests.get(&model.name).cloned(),
+        checked_against: BTreeMap::new(),
         origins: None,
     })
 }
@@ -157,6 +159,16 @@ fn inputs_of(plan: &Plan, model: &Model) -> (BTreeMap<String, InputState>, Vec<S
         }
     }
     (inputs, own)
+}
+
+/// The tables that the model's checks read beside its own, with their versions; `None` of what this run makes.
+fn checked_against(plan: &Plan, model: &Model) -> BTreeMap<String, Option<u64>> {
+    let read = plan.evidence.check_lineages.get(&model.name).into_iter().flat_map(|lineage| &lineage.tables);
+    let others = read.filter(|table| **table != model.name).filter_map(|table| {
+        let version = if plan.executes(table) { None } else { Some(plan.evidence.released(table)?.version?) };
+        Some((table.to_string(), version))
+    });
+    others.collect()
 }
 
 /// Gives the release that makes the run's tables visible; `None` if `newest` holds them already.
@@ -274,6 +286,11 @@ fn released_table(
             inputs.insert(input.clone(), InputState::Table { version: *version });
         }
     }
+    let checked_against = published.checked_against.iter().filter_map(|(table, version)| {
+        let version = version.or_else(|| versions.get(table).copied())?;
+        Some((table.clone(), version))
+    });
+    let checked_against = checked_against.collect();
     let mut ledger = published.ledger.clone();
     ledger.extend(published.new_segment.then_some(run.sequence));
     ReleasedTable {
@@ -294,6 +311,7 @@ fn released_table(
         ledger,
         covered: published.covered.clone(),
         checks: published.checks.clone(),
+        checked_against,
         origins: published.origins,
         rows_since: None,
     }

@@ -86,6 +86,7 @@ async fn table(at: StepSite<'_>, model: &Model, written: &Written) -> Result<Opt
         ledger: Vec::new(),
         new_segment: false,
         checks: None,
+        checked_against: BTreeMap::new(),
         origins: None,
     };
     Ok(Some((published, Checked { base_version, base_files, segment: None, origins: None })))

@@ -204,6 +204,7 @@ fn published(
         ledger: Vec::new(),
         new_segment: false,
         checks: None,
+        checked_against: BTreeMap::new(),
         origins: None,
     }
 }

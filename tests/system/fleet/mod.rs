@@ -3,6 +3,7 @@
 mod corners;
 mod faults;
 mod kills;
+mod kinds;
 mod music;
 pub(crate) mod process;
 mod tpch;

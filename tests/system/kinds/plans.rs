@@ -66,6 +66,39 @@ fn whole_partitions_are_replaced_and_the_files_of_others_stay() {
 }
 
 #[test]
+fn files_that_hold_no_key_of_what_has_changed_are_neither_read_nor_written_again() {
+    let moments = (
+        "curated/moments.sql",
+        "MODEL (kind INCREMENTAL_BY_UNIQUE_KEY (unique_key at), grain id);\n\
+         SELECT id, at FROM (SELECT id, timestamp_millis(ts) AS at FROM staging.times)",
+    );
+    let times = ("staging/times.sql", "MODEL (kind INCREMENTAL_BY_FILE);\nSELECT id, at AS ts FROM raw.plays");
+    let project = project(&[moments, times]);
+    let many: Vec<(u32, &str, u32)> = (0..50).map(|id| (id, "ann", id)).collect();
+    plays(&project, 0, &many);
+    project.succeed(&["run"]);
+    plays(&project, 1, &[(90, "bob", 90), (91, "bob", 91)]);
+    let run = project.json(&["run", "--verify-incremental"]);
+    let step = &steps(&run)["curated.moments"];
+    assert_eq!(works(&run)["curated.moments"], "update", "{run}");
+    assert_eq!(step["rows_out"], 2, "{run}");
+    // The two rows once for their keys, and a second time for themselves.
+    assert!(step["rows_in"].as_u64().is_some_and(|rows| rows <= 8), "{run}");
+    // One that comes late has its place in an older file, which is written again.
+    plays(&project, 2, &[(95, "bob", 7)]);
+    let run = project.json(&["run", "--verify-incremental"]);
+    assert_eq!(steps(&run)["curated.moments"]["rows_out"], 51, "{run}");
+    // The same rows in other files are no news.
+    project.succeed(&["optimize", "staging.times"]);
+    plays(&project, 3, &[(99, "eve", 150)]);
+    let run = project.json(&["run", "--verify-incremental"]);
+    let step = &steps(&run)["curated.moments"];
+    assert_eq!((&step["rows_out"], works(&run)["curated.moments"].as_str()), (&1.into(), "update"), "{run}");
+    assert!(step["rows_in"].as_u64().is_some_and(|rows| rows <= 4), "{run}");
+    assert_eq!(project.csv("SELECT count(*) AS n, count(DISTINCT id) AS ids FROM curated.moments"), "n,ids\n54,54\n");
+}
+
+#[test]
 fn a_table_is_computed_as_a_whole_where_rows_do_not_tell_their_keys_and_the_plan_says_so() {
     let cities = (
         "curated/cities.sql",

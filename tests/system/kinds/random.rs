@@ -11,7 +11,7 @@ const STEPS: u32 = 4;
 const OBJECTS: u32 = 6;
 
 /// A table, its columns, its kind, its query, and what a FULL model of the query must leave out.
-const TABLES: [(&str, &str, &str, &str, &str); 8] = [
+const TABLES: [(&str, &str, &str, &str, &str); 9] = [
     (
         "totals",
         "who, city, plays, cents, first",
@@ -26,6 +26,16 @@ const TABLES: [(&str, &str, &str, &str, &str); 8] = [
         "INCREMENTAL_BY_UNIQUE_KEY (unique_key who)",
         "WITH ranked AS (SELECT *, row_number() OVER (PARTITION BY who ORDER BY at DESC, id DESC) AS n FROM staging.plays)\n\
          SELECT who, song, at FROM ranked WHERE n = 1",
+        "",
+    ),
+    (
+        "moments",
+        "id, who, at, n, city",
+        "INCREMENTAL_BY_UNIQUE_KEY (unique_key at)",
+        "SELECT p.id, p.who, p.at, c.city,\n\
+         row_number() OVER (PARTITION BY p.who, p.at ORDER BY p.id, p.cents) AS n\n\
+         FROM (SELECT id, who, cents, timestamp_millis(unix_millis(at)) AS at FROM staging.plays) p\n\
+         LEFT JOIN (SELECT who, min(city) AS city FROM staging.people GROUP BY who) c ON c.who = p.who",
         "",
     ),
     (

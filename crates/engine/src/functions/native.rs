@@ -17,11 +17,18 @@ use datafusion::{
     },
     common::{ScalarValue, plan_err},
     error::Result,
-    logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility},
+    logical_expr::{
+        ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+        interval_arithmetic::Interval, preimage::PreimageResult, simplify::SimplifyContext,
+    },
 };
 
 /// Arguments of equal length, of the parameters' types; fewer than the parameters if the last ones were left out.
 pub(super) type Kernel = fn(&[ArrayRef]) -> Result<ArrayRef>;
+
+/// The arguments for which a growing function of one argument gives a value: the first, and the one after the last.
+/// `None` if there are none, or they cannot be told.
+pub(super) type Preimage = fn(&ScalarValue) -> Option<(ScalarValue, ScalarValue)>;
 
 /// An instant: microseconds, UTC.
 pub(super) fn timestamp_type() -> DataType {
@@ -85,6 +92,7 @@ pub(super) struct Native {
     required: usize,
     returns: DataType,
     kernel: Kernel,
+    preimage: Option<Preimage>,
     signature: Signature,
 }
 
@@ -98,6 +106,7 @@ impl Native {
             required: parameters.len(),
             returns,
             kernel,
+            preimage: None,
             signature: Signature::user_defined(Volatility::Immutable),
         }
     }
@@ -111,6 +120,12 @@ impl Native {
     /// Other names of the function.
     pub(super) fn alias(mut self, names: &[&str]) -> Self {
         self.aliases = names.iter().map(|&name| name.to_owned()).collect();
+        self
+    }
+
+    /// Lets comparisons of the function with a constant become comparisons of its argument: of columns there are bounds.
+    pub(super) fn with_preimage(mut self, preimage: Preimage) -> Self {
+        self.preimage = Some(preimage);
         self
     }
 
@@ -172,6 +187,17 @@ impl ScalarUDFImpl for Native {
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         invoke_kernel(&args, self.kernel)
+    }
+
+    fn preimage(&self, args: &[Expr], value: &Expr, info: &SimplifyContext) -> Result<PreimageResult> {
+        let (Some(preimage), [argument], Some(value)) = (self.preimage, args, value.as_literal()) else {
+            return Ok(PreimageResult::None);
+        };
+        let Some((from, to)) = preimage(value) else { return Ok(PreimageResult::None) };
+        if info.get_data_type(argument)? != from.data_type() {
+            return Ok(PreimageResult::None);
+        }
+        Ok(PreimageResult::Range { expr: argument.clone(), interval: Box::new(Interval::try_new(from, to)?) })
     }
 }
 

@@ -48,8 +48,12 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
         part("hour", &[Timestamp], |a| extract(a, DatePart::Hour)).udf(),
         part("minute", &[Timestamp], |a| extract(a, DatePart::Minute)).udf(),
         part("second", &[Timestamp], |a| extract(a, DatePart::Second)).udf(),
-        Native::new("timestamp_micros", &[Bigint], timestamp_type(), |a| scale_to_micros(a, 1)).udf(),
-        Native::new("timestamp_millis", &[Bigint], timestamp_type(), |a| scale_to_micros(a, 1_000)).udf(),
+        Native::new("timestamp_micros", &[Bigint], timestamp_type(), |a| scale_to_micros(a, 1))
+            .with_preimage(|instant| count_of(instant, 1))
+            .udf(),
+        Native::new("timestamp_millis", &[Bigint], timestamp_type(), |a| scale_to_micros(a, 1_000))
+            .with_preimage(|instant| count_of(instant, 1_000))
+            .udf(),
         Native::new("unix_micros", &[Timestamp], DataType::Int64, |a| micros_in(a, 1)).udf(),
         Native::new("unix_millis", &[Timestamp], DataType::Int64, |a| micros_in(a, 1_000)).udf(),
         unix_seconds(),
@@ -103,6 +107,13 @@ fn scale_to_micros(args: &[ArrayRef], factor: i64) -> Result<ArrayRef> {
         value.checked_mul(factor).ok_or_else(|| exec_datafusion_err!("no timestamp is as far from 1970 as {value}"))
     })?;
     Ok(instants(values))
+}
+
+/// The count of units of `factor` microseconds that an instant is, and the next one; `None` between two of them.
+fn count_of(instant: &ScalarValue, factor: i64) -> Option<(ScalarValue, ScalarValue)> {
+    let ScalarValue::TimestampMicrosecond(Some(micros), _) = instant else { return None };
+    let count = (micros % factor == 0).then_some(micros / factor)?;
+    Some((ScalarValue::Int64(Some(count)), ScalarValue::Int64(Some(count.checked_add(1)?))))
 }
 
 fn micros_in(args: &[ArrayRef], unit: i64) -> Result<ArrayRef> {

@@ -366,6 +366,35 @@ async fn a_column_that_an_older_file_lacks_is_null() {
     assert!(back.contains("| 6 | 3 | 3 |"), "{back}");
 }
 
+#[tokio::test]
+async fn a_time_that_is_computed_leaves_out_the_files_that_its_number_leaves_out() {
+    let fixture = Fixture::new(1);
+    let write = fixture.write(schema(&[("ts", DataType::Int64)]));
+    let mut files = Vec::new();
+    for from in [0, 1000] {
+        let session = fixture.memory_session(vec![vec![numbers(from, 1000)]]);
+        files.extend(fixture.run(&session, "SELECT id AS ts FROM input", write.clone()).await.unwrap());
+    }
+    for (condition, rows, scanned) in [
+        ("timestamp_millis(ts) >= TIMESTAMP '1970-01-01T00:00:01.500Z'", 500, 1),
+        ("timestamp_millis(ts) < TIMESTAMP '1970-01-01T00:00:00.003Z'", 3, 1),
+        ("timestamp_millis(ts) = TIMESTAMP '1970-01-01T00:00:01.999Z'", 1, 1),
+        ("timestamp_millis(ts) <= TIMESTAMP '1970-01-01T00:00:01Z'", 1001, 2),
+        ("timestamp_millis(ts) > TIMESTAMP '1970-01-01T00:00:00.998500Z'", 1001, 2),
+        ("timestamp_millis(ts) <> TIMESTAMP '1970-01-01T00:00:00.000001Z'", 2000, 2),
+        ("timestamp_micros(ts) > TIMESTAMP '1970-01-01T00:00:00.001Z'", 999, 1),
+        ("timestamp_millis(ts) > TIMESTAMP '1980-01-01T00:00:00Z'", 0, 0),
+    ] {
+        let count = format!("SELECT count(*) AS n FROM zone.table WHERE {condition}");
+        let found = fixture.query_table(&write, &files, &count).await.unwrap();
+        assert!(found.contains(&format!("| {rows} ")), "{condition}: {found}");
+        let plan = format!("EXPLAIN SELECT ts FROM zone.table WHERE {condition}");
+        let plan = fixture.query_table(&write, &files, &plan).await.unwrap();
+        let named = files.iter().filter(|file| plan.contains(&file.path)).count();
+        assert_eq!(named, scanned, "{condition}: {plan}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 

@@ -36,7 +36,9 @@ pub use run::{
     LakeMarker, Operation, Outcome, Publication, PublishedTable, RevisedContent, Revision, RunEnd, Spec, SpecOptions,
     StepRecord, StepTimes, StepWork, TaskTimes, Verdict, Written,
 };
-pub use store::{list_names, list_numbers, newest_release, open_lake, read_ledger, read_object, read_origins};
+pub use store::{
+    last_number, list_names, list_numbers, newest_release, open_lake, read_ledger, read_object, read_origins,
+};
 pub use units::{Unit, decode_units, encode_units, listing_digest};
 
 /// The format that this program writes, and the newest that it reads.

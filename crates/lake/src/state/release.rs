@@ -77,6 +77,9 @@ pub struct ReleasedTable {
     /// Names the checks that the table has passed, if its model has any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checks: Option<String>,
+    /// Other tables that these checks have read, as `zone.table`, with their versions.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub checked_against: BTreeMap<String, u64>,
     /// The segment that says what files hold which were made by compaction, by the number in its key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origins: Option<u64>,

@@ -463,6 +463,9 @@ pub struct PublishedTable {
     /// Names the checks that it has passed, if it has any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checks: Option<String>,
+    /// Other tables that these checks have read, with their versions; `None` of a table that the run itself publishes.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub checked_against: BTreeMap<String, Option<u64>>,
     /// The segment that says what those of its files hold that were made by compaction, if any stay.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origins: Option<u64>,

@@ -7,10 +7,13 @@ use lakewright_error::{Error, ErrorKind, Result};
 use serde::de::DeserializeOwned;
 
 use super::{LakeMarker, Origins, Release, Unit, decode, decode_origins, decode_units};
-use crate::{Prefix, layout};
+use crate::{ListedObject, Prefix, layout};
 
 /// Ledger segments read at once.
 const SEGMENT_READS_MAX: usize = 16;
+
+/// Objects that a store gives in one answer to a listing.
+const PAGE: usize = 1000;
 
 /// Reads the marker of a lake; `None` if there is no lake at the prefix.
 ///
@@ -38,9 +41,8 @@ pub async fn read_object<T: DeserializeOwned>(lake: &Prefix, key: &str) -> Resul
 /// # Errors
 /// As [`open_lake`].
 pub async fn newest_release(lake: &Prefix) -> Result<Option<Release>> {
-    let numbers = list_numbers(lake, layout::RELEASES_DIR).await?;
-    match numbers.last() {
-        Some(number) => read_object(lake, &layout::release(*number)).await,
+    match last_number(lake, layout::RELEASES_DIR).await? {
+        Some(number) => read_object(lake, &layout::release(number)).await,
         None => Ok(None),
     }
 }
@@ -85,6 +87,38 @@ pub async fn read_origins(lake: &Prefix, table: &str, segment: Option<u64>) -> R
 pub async fn list_numbers(lake: &Prefix, dir: &str) -> Result<Vec<u64>> {
     let names = list_names(lake, dir).await?;
     Ok(names.iter().filter_map(|name| layout::number_of(name)).collect())
+}
+
+/// Gives the greatest number of the slots or releases in a folder; `None` if it has none.
+///
+/// Costs one request where there are few, and some more where there are very many: beyond the first answer of a listing,
+/// numbers are looked for in growing steps, and only what comes after the last one found is listed.
+///
+/// # Errors
+/// As [`list_numbers`].
+pub async fn last_number(lake: &Prefix, dir: &str) -> Result<Option<u64>> {
+    let first = lake.list_first(dir, PAGE).await?;
+    let numbers = |objects: &[ListedObject]| {
+        let names = objects.iter().filter_map(|object| object.key.rsplit('/').next());
+        names.filter_map(layout::number_of).max()
+    };
+    let Some(mut last) = numbers(&first).filter(|_| first.len() >= PAGE) else { return Ok(numbers(&first)) };
+    let page = PAGE as u64;
+    let (mut step, mut grows) = (page, true);
+    while step >= page {
+        let is_there = match last.checked_add(step) {
+            Some(number) => lake.head(&layout::numbered(dir, number)).await?.is_some(),
+            None => false,
+        };
+        if is_there {
+            last += step;
+        }
+        grows &= is_there;
+        step = if grows { step.saturating_mul(2) } else { step / 2 };
+    }
+    // A number that is missing in between only makes this listing longer.
+    let rest = lake.list_after(dir, &layout::numbered(dir, last)).await?;
+    Ok(numbers(&rest).max(Some(last)))
 }
 
 /// Lists the names of the objects below a folder, relative to it, sorted.

@@ -49,6 +49,7 @@ fn outcome() -> Outcome {
         ledger: vec![],
         new_segment: false,
         checks: None,
+        checked_against: BTreeMap::new(),
         origins: None,
     };
     Outcome {
@@ -106,4 +107,30 @@ fn a_digest_differs_when_any_identity_differs_and_ignores_mtime_beside_an_etag()
     assert_ne!(base, listing_digest(&[raw("a", 1, None, 5), raw("b", 3, None, 5)]));
     assert_ne!(base, listing_digest(&[raw("a", 1, None, 5), raw("b", 2, Some("x"), 5)]));
     assert_eq!(listing_digest(&[raw("a", 1, Some("x"), 5)]), listing_digest(&[raw("a", 1, Some("x"), 6)]));
+}
+
+#[tokio::test]
+async fn the_last_of_many_numbers_is_found_whatever_is_missing_between() {
+    let folder = tempfile::tempdir().unwrap();
+    let local = crate::Prefix::open(folder.path().to_str().unwrap()).unwrap();
+    let store = Arc::new(object_store::memory::InMemory::new());
+    let memory = crate::Prefix::new(store, url::Url::parse("memory:///").unwrap(), object_store::path::Path::default());
+    for lake in [local, memory] {
+        for (dir, numbers) in [
+            ("none", 0..0),
+            ("few", 1..4),
+            ("a page", 1..1001),
+            ("more", 1..1002),
+            ("many", 1..4_101),
+            ("late", 5_000..6_500),
+        ] {
+            // A listing of others beside them.
+            lake.create(&format!("{dir}/readme.txt"), Bytes::from_static(b"x")).await.unwrap();
+            let missing = |number: &u64| [2_000, 4_000].contains(number) && dir == "many";
+            for number in numbers.clone().filter(|number| !missing(number)) {
+                lake.create(&crate::layout::numbered(dir, number), Bytes::from_static(b"x")).await.unwrap();
+            }
+            assert_eq!(last_number(&lake, dir).await.unwrap(), numbers.max(), "{dir} of {}", lake.url());
+        }
+    }
 }

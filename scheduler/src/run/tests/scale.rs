@@ -41,8 +41,9 @@ async fn operations_after(count: u64) -> usize {
 }
 
 #[tokio::test]
-async fn ten_thousand_finished_runs_cost_a_run_no_more_requests_than_three() {
+async fn ten_thousand_finished_runs_cost_a_run_no_more_than_a_few_requests() {
     let (few, many) = (operations_after(3).await, operations_after(10_000).await);
-    assert_eq!(many, few, "requests of a run after 10,000 others, and after three");
+    // Where the last of so many numbers is: no listing of all of them, which is ten requests in a row.
+    assert!((few..=few + 9).contains(&many), "{many} requests of a run after 10,000 others, {few} after three");
     assert!(few < 200, "{few} requests for a small run");
 }

@@ -23,6 +23,10 @@ fn queries_whose_rows_come_from_one_row_of_the_input_are_accepted() {
         "SELECT page FROM raw.events e WHERE EXISTS (SELECT 1 FROM staging.songs s WHERE s.title = e.song)",
         "SELECT page, (SELECT max(year) FROM staging.songs) AS y FROM raw.events",
         "SELECT page FROM raw.events, staging.songs WHERE song = title",
+        "SELECT e.page FROM raw.events e CROSS JOIN staging.songs s",
+        "SELECT page FROM raw.events LEFT SEMI JOIN staging.songs ON song = title",
+        "SELECT page FROM raw.events LEFT ANTI JOIN staging.songs ON song = title",
+        "SELECT CASE WHEN ts > 5 THEN 'a' ELSE coalesce(page, 'b') END AS c FROM raw.events",
     ] {
         assert_eq!(driving(text), Ok("raw.events".to_owned()), "{text}");
     }
@@ -50,6 +54,32 @@ fn the_part_that_stands_against_it_is_named() {
         ("SELECT page FROM raw.events UNION SELECT page FROM raw.events", "", "UNION"),
         ("SELECT page FROM raw.events UNION ALL SELECT title FROM raw.songs", "", "two inputs"),
         ("SELECT x FROM (SELECT page AS x FROM raw.events LIMIT 3) s", "", "LIMIT"),
+        ("SELECT page FROM raw.events LIMIT 3", "", "LIMIT or OFFSET"),
+        ("SELECT page FROM raw.events OFFSET 3", "", "LIMIT or OFFSET"),
+        ("SELECT sum(ts) OVER (PARTITION BY page) AS s FROM raw.events", "sum(ts)", "the window function `sum`"),
+        (
+            "SELECT page FROM raw.events QUALIFY row_number() OVER (ORDER BY ts) = 1",
+            "row_number() OVER (ORDER BY ts) = 1",
+            "QUALIFY",
+        ),
+        ("SELECT page FROM raw.events HAVING true", "true", "HAVING"),
+        ("SELECT DISTINCT ON (page) page, ts FROM raw.events", "SELECT", "DISTINCT"),
+        ("SELECT page FROM raw.events EXCEPT SELECT title FROM staging.songs", "", "EXCEPT"),
+        ("SELECT page FROM raw.events INTERSECT SELECT title FROM staging.songs", "", "INTERSECT"),
+        ("SELECT uuid() AS id FROM raw.events", "uuid()", "another value"),
+        ("SELECT page FROM raw.events WHERE random() < 0.5", "random()", "another value"),
+        ("SELECT page FROM raw.events WHERE at < :execution_ts", ":execution_ts", "another value"),
+        ("SELECT e.page, x.s FROM raw.events e, LATERAL (SELECT e.song AS s) x", "", "LATERAL"),
+        (
+            "WITH RECURSIVE c AS (SELECT page FROM raw.events UNION ALL SELECT page FROM c) SELECT page FROM c",
+            "",
+            "WITH RECURSIVE",
+        ),
+        (
+            "SELECT 1 AS x FROM staging.songs s LEFT JOIN raw.events e ON true JOIN staging.songs t ON true",
+            "staging.songs t",
+            "second place",
+        ),
         ("SELECT 1 AS x", "SELECT", "without FROM"),
         ("VALUES (1)", "", "no table"),
     ] {
