@@ -245,6 +245,7 @@ impl Host<'_> {
 
     fn executor(&self, config: &Arc<ExecutorProcessConfig>, work_dir: &Path, running: RunningTasks) -> Executor {
         let slots = self.settings.slots;
+        let tasks = Tasks::new(&config.executor_id, slots, Arc::clone(self.scratch), work_dir.to_owned(), running);
         let metadata = structure_executor_metadata(config, u32::try_from(slots).unwrap_or(u32::MAX));
         let (runtime, engine) = (self.engine.runtime(), self.engine.clone());
         Executor::new(
@@ -256,7 +257,7 @@ impl Host<'_> {
             Arc::new(BallistaFunctionRegistry::from(self.engine.template())),
             Arc::new(LoggingMetricsCollector::default()),
             slots,
-            Arc::new(Tasks::new(slots, Arc::clone(self.scratch), work_dir.to_owned(), running)),
+            Arc::new(tasks),
         )
     }
 

@@ -26,7 +26,10 @@ use datafusion::{
 };
 use lakewright_engine::{
     ScanReports,
-    fleet::{PreparedTask, TaskBeat, carry, carry_error, prepare_task, store_reports, task_context, task_metrics},
+    fleet::{
+        PreparedTask, TaskBeat, TaskExecutor, carry, carry_error, prepare_task, store_reports, task_context,
+        task_metrics,
+    },
 };
 
 use crate::scratch::Scratch;
@@ -86,6 +89,7 @@ impl Drop for Entered {
 /// Runs tasks.
 pub(crate) struct Tasks {
     ballista: DefaultExecutionEngine,
+    executor: TaskExecutor,
     slots: usize,
     scratch: Arc<Scratch>,
     work_dir: PathBuf,
@@ -93,9 +97,10 @@ pub(crate) struct Tasks {
 }
 
 impl Tasks {
-    /// Runs tasks in `slots` at once, whose rows lie in `work_dir`.
-    pub(crate) fn new(slots: usize, scratch: Arc<Scratch>, work_dir: PathBuf, running: RunningTasks) -> Self {
-        Self { ballista: DefaultExecutionEngine::new(), slots, scratch, work_dir, running }
+    /// Runs tasks in `slots` at once, whose rows lie in `work_dir`; `id` is the executor's.
+    pub(crate) fn new(id: &str, slots: usize, scratch: Arc<Scratch>, work_dir: PathBuf, running: RunningTasks) -> Self {
+        let executor = TaskExecutor(id.to_owned());
+        Self { ballista: DefaultExecutionEngine::new(), executor, slots, scratch, work_dir, running }
     }
 }
 
@@ -123,7 +128,8 @@ impl ExecutionEngine for Tasks {
             config,
         );
         let stage = stage.map_err(carry_error)?;
-        Ok(Arc::new(Stage { stage, task: measured, reports, slots: self.slots, running: self.running.clone() }))
+        let (executor, running) = (self.executor.clone(), self.running.clone());
+        Ok(Arc::new(Stage { stage, task: measured, reports, executor, slots: self.slots, running }))
     }
 }
 
@@ -132,6 +138,7 @@ struct Stage {
     stage: Arc<dyn QueryStageExecutor>,
     task: RunningTask,
     reports: Vec<ScanReports>,
+    executor: TaskExecutor,
     slots: usize,
     running: RunningTasks,
 }
@@ -144,7 +151,7 @@ impl QueryStageExecutor for Stage {
         context: Arc<TaskContext>,
     ) -> PlanResult<Vec<ShuffleWritePartition>> {
         let _entered = self.running.enter(self.task.clone());
-        let rows = self.stage.execute_query_stage(task_id, task_context(&context, self.slots)).await;
+        let rows = self.stage.execute_query_stage(task_id, task_context(&context, self.slots, &self.executor)).await;
         let rows = rows.map_err(carry_error)?;
         store_reports(&self.reports).await.map_err(carry)?;
         Ok(rows)

@@ -19,7 +19,7 @@ use lakewright_engine::{
 use lakewright_error::Result;
 use lakewright_lake::{
     DataFile, Prefix,
-    state::{RangeReport, TaskTimes},
+    state::{RangeReport, TaskTimes, WriterShare},
 };
 use serde::{Deserialize, Serialize};
 
@@ -146,6 +146,8 @@ pub struct StepOutput {
     pub executions: u32,
     /// The times of its tasks, on a fleet.
     pub tasks: Option<TaskTimes>,
+    /// Who wrote the files, on a fleet, sorted by executor.
+    pub written_by: Vec<WriterShare>,
     /// What scans of sources saw, by source. A range may be there twice, or not at all.
     pub reports: BTreeMap<TableName, Vec<RangeReport>>,
 }
@@ -242,7 +244,7 @@ impl Backend for EmbeddedBackend {
         .await?;
         let progress = last.into_inner().unwrap_or_default();
         let reports = reports.into_iter().map(|(name, collected)| (name, collected.take())).collect();
-        let WriteOutput { files, quarantined, rules } = written;
+        let WriteOutput { files, quarantined, rules, .. } = written;
         Ok(StepOutput { files, quarantined, rules, progress, reports, ..StepOutput::default() })
     }
 

@@ -135,6 +135,8 @@ pub struct StepSummary {
     pub duration: Duration,
     /// Where its time went; `None` if nobody has counted.
     pub times: Option<state::StepTimes>,
+    /// Who wrote its files, on a fleet, sorted by executor.
+    pub written_by: Vec<state::WriterShare>,
     /// What the checks of the table came to, once they were asked.
     pub checks: Vec<state::CheckRecord>,
     /// The version that the run made, once published.
@@ -176,6 +178,7 @@ pub(crate) fn step_summary(record: &state::StepRecord) -> Result<StepSummary> {
         bytes_spilled: record.bytes_spilled,
         duration: Duration::from_micros(record.duration_us),
         times: record.times.clone(),
+        written_by: record.written_by.clone(),
         checks: record.checks.clone(),
         version: record.version,
     })

@@ -215,6 +215,7 @@ mod tests {
             bytes_spilled: 0,
             duration: Duration::from_secs(seconds),
             times: None,
+            written_by: Vec::new(),
             checks: Vec::new(),
             version: None,
         }

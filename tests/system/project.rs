@@ -10,6 +10,8 @@ use std::{
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::requirement;
+
 /// A project that is deleted when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Project {
@@ -75,7 +77,7 @@ impl Project {
 
     /// The binary with these arguments, in the project's folder, without settings from outside.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_lakewright-under-test"));
+        let mut command = Command::new(requirement::program());
         command.args(arguments).current_dir(self.folder.path()).env("NO_COLOR", "1").stdin(Stdio::null());
         let settings = [
             "LAKE",

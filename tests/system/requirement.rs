@@ -18,6 +18,11 @@ pub(crate) fn sample(test: &str) -> Option<PathBuf> {
     path_from(test, "LAKEWRIGHT_SAMPLE", "the music app's raw data")
 }
 
+/// The program that is tested: `LAKEWRIGHT_PROGRAM`, else the one that cargo has built with the tests.
+pub(crate) fn program() -> PathBuf {
+    variable("LAKEWRIGHT_PROGRAM").map_or_else(|| env!("CARGO_BIN_EXE_lakewright-under-test").into(), PathBuf::from)
+}
+
 /// A number that changes how large a test is.
 pub(crate) fn number(name: &str) -> Option<f64> {
     variable(name).map(|text| text.parse().unwrap_or_else(|error| panic!("{name} is {text}: {error}")))

@@ -14,7 +14,7 @@ use lakewright_client::{
 use lakewright_compiler::TableName;
 use lakewright_engine::StepProgress;
 use lakewright_error::{Error, ErrorKind, Result};
-use lakewright_lake::state::{CheckRecord, Drift, SourceRead, StepTimes, Tally, TaskTimes};
+use lakewright_lake::state::{CheckRecord, Drift, SourceRead, StepTimes, Tally, TaskTimes, WriterShare};
 use lakewright_scheduler::{
     ExecutorInfo, LakeTable, RunEvent, RunRecord, RunState, RunSummary, StepAction, StepSummary, StepWork,
 };
@@ -112,9 +112,15 @@ fn step(step: &v1::StepSummary) -> Result<StepSummary> {
         bytes_spilled: step.bytes_spilled,
         duration: Duration::from_micros(step.duration_us),
         times: step.times.as_ref().map(times),
+        written_by: step.written_by.iter().map(share).collect(),
         version: step.version,
         checks: step.checks.iter().map(check).collect(),
     })
+}
+
+fn share(share: &v1::WriterShare) -> WriterShare {
+    let v1::WriterShare { executor, host, files, rows, bytes } = share.clone();
+    WriterShare { executor, host, files, rows, bytes }
 }
 
 fn times(times: &v1::StepTimes) -> StepTimes {

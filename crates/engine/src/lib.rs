@@ -25,6 +25,6 @@ pub use relation::{RawScan, Relation, TableScan, profile_objects, register_relat
 pub use rewrite::rewrite_files;
 pub use session::{Engine, EngineSettings};
 pub use write::{
-    RowRule, RuleAction, RuleReport, StepProgress, TableWrite, WriteOutput, execute_table_write, plan_table_write,
-    quarantine_schema, read_manifest,
+    RowRule, RuleAction, RuleReport, StepProgress, TableWrite, WriteOutput, WriteShare, execute_table_write,
+    plan_table_write, quarantine_schema, read_manifest,
 };

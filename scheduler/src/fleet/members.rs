@@ -199,3 +199,123 @@ pub(super) async fn room(server: &Server) -> Room {
     }
     room
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use ballista_core::{
+        JobId,
+        serde::scheduler::{ExecutorOperatingSystemSpecification, ExecutorSpecification},
+    };
+    use ballista_scheduler::{cluster::BallistaCluster, scheduler_process::create_scheduler};
+    use lakewright_engine::{Engine, EngineSettings};
+    use tempfile::TempDir;
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::fleet::scheduler_config;
+
+    /// A scheduler without executors, and whatever must live as long.
+    struct World {
+        server: Server,
+        engine: Engine,
+        /// Executors are called here, and nobody answers: what was given to one runs for as long as the test does.
+        port: TcpListener,
+        _folder: TempDir,
+    }
+
+    impl World {
+        async fn new() -> Self {
+            let folder = TempDir::new().unwrap();
+            let settings = EngineSettings {
+                memory_limit_bytes: 64 << 20,
+                spill_dir: folder.path().join("spill"),
+                spill_limit_bytes: 1 << 20,
+                target_partitions: 1,
+            };
+            let engine = Engine::new(settings).unwrap();
+            let config = Arc::new(scheduler_config(&engine, "127.0.0.1", 0));
+            let cluster = BallistaCluster::new_from_config(&config).await.unwrap();
+            let server = create_scheduler(cluster, config).await.unwrap();
+            let port = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            Self { server, engine, port, _folder: folder }
+        }
+
+        /// Takes an executor in of which this many of two slots are free.
+        async fn join(&self, id: &str, available_vcores: u32) -> ExecutorMetadata {
+            let port = self.port.local_addr().unwrap().port();
+            let executor = ExecutorMetadata {
+                id: id.to_owned(),
+                host: "127.0.0.1".to_owned(),
+                port,
+                grpc_port: port,
+                specification: ExecutorSpecification::default().with_vcores(2),
+                os_info: ExecutorOperatingSystemSpecification::default(),
+            };
+            let slots = ExecutorData { executor_id: id.to_owned(), total_vcores: 2, available_vcores };
+            self.server.state.executor_manager.register_executor(executor.clone(), slots).await.unwrap();
+            executor
+        }
+
+        /// Has a query of one task executed.
+        async fn submit(&self) -> JobId {
+            let session = self.engine.fleet_session(1);
+            let plan = session.sql("SELECT 1 AS x").await.unwrap().create_physical_plan().await.unwrap();
+            self.server.submit_physical_plan("job", Arc::new(session), plan, None).await.unwrap()
+        }
+
+        /// Waits until tasks run, or none does.
+        async fn await_idle(&self, idle: bool) {
+            let mut looks = interval(Duration::from_millis(5));
+            let until = async {
+                while is_idle(&self.server).await != idle {
+                    looks.tick().await;
+                }
+            };
+            timeout(Duration::from_secs(30), until).await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn slots_that_nobody_gives_back_are_free_again_when_an_executor_has_gone() {
+        let world = World::new().await;
+        let (stays, goes) = (world.join("stays", 0).await, world.join("goes", 0).await);
+        let mut recount = Recount::default();
+        for _ in 0..IDLE_LOOKS * 2 {
+            recount.look(&world.server, [&stays, &goes].into_iter()).await;
+        }
+        assert!(!recount.is_due, "nobody has gone");
+        let job = world.submit().await;
+        let mut looks = interval(Duration::from_millis(5));
+        while world.server.state.task_manager.get_running_job_cache().get(&job).is_none() {
+            looks.tick().await;
+        }
+        world.server.state.executor_manager.remove_executor("goes", None).await.unwrap();
+        recount.look(&world.server, [&stays].into_iter()).await;
+        assert!(recount.is_due && is_idle(&world.server).await, "a task may be on its way at one look");
+        recount.look(&world.server, [&stays].into_iter()).await;
+        assert!(!recount.is_due);
+        // What has waited is offered to whoever has room, without another word of an executor.
+        world.await_idle(false).await;
+    }
+
+    #[tokio::test]
+    async fn slots_are_not_counted_while_a_task_runs() {
+        let world = World::new().await;
+        let stays = world.join("stays", 2).await;
+        let mut recount = Recount { members: BTreeSet::from(["goes".to_owned()]), ..Recount::default() };
+        let job = world.submit().await;
+        world.await_idle(false).await;
+        for _ in 0..IDLE_LOOKS * 3 {
+            recount.look(&world.server, [&stays].into_iter()).await;
+            assert!(recount.is_due, "the running task would give back a slot that is free already");
+        }
+        world.server.cancel_job(job).await.unwrap();
+        world.await_idle(true).await;
+        for _ in 0..IDLE_LOOKS {
+            recount.look(&world.server, [&stays].into_iter()).await;
+        }
+        assert!(!recount.is_due);
+    }
+}

@@ -12,12 +12,12 @@ use datafusion::physical_plan::{ExecutionPlan, coalesce_partitions::CoalescePart
 use futures::{StreamExt, TryStreamExt, stream};
 use lakewright_compiler::TableName;
 use lakewright_engine::{
-    Relation, ScanReports, StepProgress, WriteOutput, fleet::OneTaskExec, plan_table_write, register_relation,
+    Relation, ScanReports, StepProgress, WriteOutput, WriteShare, fleet::OneTaskExec, plan_table_write, register_relation,
 };
 use lakewright_error::{Error, ErrorKind, Result};
 use lakewright_lake::{
     DataFile, Prefix, layout,
-    state::{RangeReport, ScanReport, list_names, read_object},
+    state::{RangeReport, ScanReport, WriterShare, list_names, read_object},
 };
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
@@ -74,10 +74,20 @@ pub(super) async fn execute(
         let watching = Watching { progress, losses: &mut losses };
         match run_job(fleet, &task.table.to_string(), session, plan, watching).await? {
             Ended::Done { written, progress, tasks } => {
-                let WriteOutput { files, quarantined, rules } = written;
+                let WriteOutput { files, quarantined, rules, shares } = written;
                 let (files, quarantined) = (sorted(files), sorted(quarantined));
                 let reports = read_reports(&lake, scans).await?;
-                return Ok(StepOutput { files, quarantined, rules, progress, reports, executions: execution, tasks });
+                let written_by = written_by(shares, &members::hosts(&fleet.server).await);
+                return Ok(StepOutput {
+                    files,
+                    quarantined,
+                    rules,
+                    progress,
+                    reports,
+                    executions: execution,
+                    tasks,
+                    written_by,
+                });
             }
             Ended::Stuck(error) if stalls >= STALLS_MAX => return Err(error),
             Ended::Stuck(error) => {
@@ -97,6 +107,15 @@ pub(super) async fn execute(
 fn sorted(mut files: Vec<DataFile>) -> Vec<DataFile> {
     files.sort_by(|a, b| a.path.cmp(&b.path));
     files
+}
+
+/// Who wrote what, with the machines of those that are still there.
+fn written_by(shares: BTreeMap<String, WriteShare>, hosts: &BTreeMap<String, String>) -> Vec<WriterShare> {
+    let named = shares.into_iter().map(|(executor, WriteShare { files, rows, bytes })| {
+        let host = hosts.get(&executor).cloned().unwrap_or_default();
+        WriterShare { executor, host, files, rows, bytes }
+    });
+    named.collect()
 }
 
 /// The lake that a table is in: reports are stored there.

@@ -151,7 +151,7 @@ impl StepRun {
             // A full queue means that nobody looks at progress right now; the next report holds these counts too.
             let _ = events.try_send(RunEvent::StepProgressed { step: table.clone(), progress });
         };
-        let StepOutput { mut files, quarantined, rules, progress, reports, executions, tasks } =
+        let StepOutput { mut files, quarantined, rules, progress, reports, executions, tasks, written_by } =
             self.site.backend.execute(task, &progress).await?;
         drop(place);
         let mut record = self.record();
@@ -166,6 +166,7 @@ impl StepRun {
         record.files = files.len() as u64;
         record.bytes = files.iter().map(|file| file.size_bytes).sum();
         record.bytes_spilled = progress.bytes_spilled;
+        record.written_by = written_by;
         record.times = Some(StepTimes {
             waited_us: u64::try_from((started - waiting).as_micros()).unwrap_or(u64::MAX),
             executions: executions.max(1),
@@ -248,6 +249,7 @@ impl StepRun {
         record.reads.clone_from(&earlier.record.reads);
         record.files = earlier.record.files;
         record.bytes = earlier.record.bytes;
+        record.written_by.clone_from(&earlier.record.written_by);
         Written { nonce: Uuid::new_v4().to_string(), record, adopted_from: from, ..earlier }
     }
 
@@ -311,6 +313,7 @@ pub(crate) fn empty_record() -> StepRecord {
         bytes_spilled: 0,
         duration_us: 0,
         times: None,
+        written_by: Vec::new(),
         reads: Vec::new(),
         checks: Vec::new(),
         version: None,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lakewright_lake::state::{CheckRecord, SourceRead, StepTimes};
+use lakewright_lake::state::{CheckRecord, SourceRead, StepTimes, WriterShare};
 use lakewright_proto::v1::{self, run_event::Event};
 
 use crate::{ExecutorInfo, LakeTable, RunEvent, RunRecord, RunState, RunSummary, StepAction, StepSummary, StepWork};
@@ -48,8 +48,14 @@ fn step(step: &StepSummary) -> v1::StepSummary {
         duration_us: micros(step.duration),
         version: step.version,
         times: step.times.as_ref().map(times),
+        written_by: step.written_by.iter().map(share).collect(),
         checks: step.checks.iter().map(check).collect(),
     }
+}
+
+fn share(share: &WriterShare) -> v1::WriterShare {
+    let WriterShare { executor, host, files, rows, bytes } = share.clone();
+    v1::WriterShare { executor, host, files, rows, bytes }
 }
 
 fn times(times: &StepTimes) -> v1::StepTimes {

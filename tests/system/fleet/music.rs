@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use serde_json::Value;
+
 use super::process::Fleet;
 use crate::{
     engines::run_script,
@@ -57,11 +59,49 @@ fn steps_that_one_executor_executes_alone_give_the_same_tables() {
 }
 
 #[test]
-fn a_table_is_written_by_as_many_tasks_as_there_are_executors() {
-    let project = Project::music(40_000, 50, 3);
+fn every_executor_writes_files_of_a_table_that_has_a_task_for_each() {
+    let source = "CREATE EXTERNAL TABLE raw.items (id BIGINT) STORED AS JSON LOCATION 'items/';";
+    let project = Project::job(&[("raw/items.sql", source), ("curated/items.sql", "SELECT id FROM raw.items;")]);
+    // A task is for a megabyte at least.
+    for part in 0..6 {
+        let line = |line| format!("{{\"id\": {}, \"pad\": \"{:0>2500}\"}}\n", part * 500 + line, line);
+        let lines: String = (0..500).map(line).collect();
+        project.write(&format!("data/raw/items/{part}.json"), &lines);
+    }
     let fleet = Fleet::start(&project, 3);
+    let members: BTreeSet<String> = fleet.members().into_iter().collect();
     fleet.submit();
-    let files = files_below(&project.path("data/lake/staging/events"));
-    let files: BTreeSet<&String> = files.iter().filter(|file| !file.starts_with('_')).collect();
-    assert!(files.len() >= 3, "{files:?}");
+
+    // As the scheduler tells it, and as the lake has it.
+    let told: Value = serde_json::from_str(&fleet.lakewright(&["show", "--json"]).stdout).expect("a document");
+    assert_eq!(told["steps"], project.json(&["show"])["steps"]);
+    let step = &told["steps"][0];
+    let shares = step["written_by"].as_array().expect("a list");
+    let writers: BTreeSet<String> = shares.iter().map(|share| text(&share["executor"])).collect();
+    assert_eq!(writers, members, "{step}");
+    let sum = |name: &str| shares.iter().map(|share| share[name].as_u64().expect("a number")).sum::<u64>();
+    assert_eq!(
+        (sum("rows"), Some(sum("files")), Some(sum("bytes"))),
+        (3000, step["files"].as_u64(), step["bytes"].as_u64())
+    );
+    assert!(
+        shares.iter().all(|share| text(&share["host"]).starts_with("127.0.0.1:") && share["rows"].as_u64() > Some(0)),
+        "{step}"
+    );
+    let files = files_below(&project.path("data/lake/curated/items"));
+    let files = files.iter().filter(|file| !file.starts_with('_')).count() as u64;
+    assert_eq!((files, sum("files")), (3, 3), "a file of each executor");
+}
+
+#[test]
+fn a_run_in_one_process_names_no_executors() {
+    let project = Project::music(50, 5, 1);
+    project.succeed(&["run"]);
+    let shown = project.json(&["show"]);
+    let steps = shown["steps"].as_array().expect("steps");
+    assert!(steps.iter().all(|step| step["written_by"] == Value::Array(Vec::new())), "{shown}");
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().expect("a text").to_owned()
 }

@@ -143,6 +143,11 @@ impl<'a> Fleet<'a> {
     /// Kills the scheduler at once, and starts another one elsewhere.
     pub(crate) fn replace_scheduler(&mut self) {
         self.kill_scheduler();
+        self.start_scheduler();
+    }
+
+    /// Starts a scheduler elsewhere, in the place of one that has ended.
+    pub(crate) fn start_scheduler(&mut self) {
         (self.scheduler, self.url) = start_scheduler(self.project, self.settings);
     }
 }

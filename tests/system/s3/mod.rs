@@ -4,7 +4,7 @@
 //! and raw data are there -> the same rows as on the local disk.
 
 mod faults;
-mod proxy;
+pub(crate) mod proxy;
 mod refusals;
 pub(crate) mod server;
 mod small;
@@ -14,17 +14,17 @@ use proxy::Proxy;
 use server::Server;
 
 /// A music project with its raw data and its lake in a bucket.
-struct Bucketed {
-    project: Project,
-    server: Server,
-    proxy: Proxy,
+pub(crate) struct Bucketed {
+    pub(crate) project: Project,
+    pub(crate) server: Server,
+    pub(crate) proxy: Proxy,
     /// Raw objects in the bucket.
     raw_objects: u64,
 }
 
 impl Bucketed {
     /// Generated data in a new bucket; none if the machine has no such server.
-    fn music(test: &str, events: u64, songs: u64, days: u32) -> Option<Self> {
+    pub(crate) fn music(test: &str, events: u64, songs: u64, days: u32) -> Option<Self> {
         let server = Server::start(test, true)?;
         let mut project = Project::music(events, songs, days);
         let raw = project.path("data/raw");
@@ -38,7 +38,7 @@ impl Bucketed {
 }
 
 /// What the same data gives on the local disk.
-fn local_contents(events: u64, songs: u64, days: u32) -> std::collections::BTreeMap<String, Vec<String>> {
+pub(crate) fn local_contents(events: u64, songs: u64, days: u32) -> std::collections::BTreeMap<String, Vec<String>> {
     let local = Project::music(events, songs, days);
     local.succeed(&["run"]);
     local.contents(&MUSIC_TABLES)

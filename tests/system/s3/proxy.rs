@@ -1,5 +1,5 @@
-//! A proxy before an S3 server: counts requests, answers some of them with 503, has some done and drops the answer, or
-//! drops their conditions.
+//! A proxy before an S3 server: counts requests, answers some of them with 503, has some done and drops the answer, drops
+//! their conditions, or holds the request that begins or ends what a process is to be killed in.
 //!
 //! One request a connection, so that nothing of one request can reach another.
 
@@ -7,7 +7,7 @@ use std::{
     io::{Read, Write},
     net::{TcpListener, TcpStream},
     sync::{
-        Arc, Mutex,
+        Arc, Condvar, Mutex, MutexGuard,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
@@ -15,17 +15,45 @@ use std::{
 
 const SLOW_DOWN: &str = "<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>";
 
-/// A proxy that listens until the process ends.
-#[derive(Debug)]
-pub(super) struct Proxy {
+/// A proxy that listens until the process ends; clones are the same one.
+#[derive(Clone)]
+pub(crate) struct Proxy {
     endpoint: String,
     shared: Arc<Shared>,
 }
 
-#[derive(Debug, Default)]
+/// When a request is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Held {
+    /// The server has not seen it.
+    Unsent,
+    /// The server has done it, and nobody knows.
+    Unanswered,
+}
+
+/// Whether a request, as `METHOD /path?query`, is one to be held.
+type Matches = Arc<dyn Fn(&str) -> bool + Send + Sync>;
+
+/// What is held.
+#[derive(Default)]
+struct Gate {
+    /// `None`: nothing is held from now on.
+    closed: Option<(Held, Matches)>,
+    /// How often it was opened: requests that came before are not held by the next one.
+    opened: u64,
+    /// Whether what was held when it was last opened goes on, or its connections are closed.
+    goes_on: bool,
+    held: Vec<String>,
+}
+
+#[derive(Default)]
 struct Shared {
     upstream: String,
     requests: Mutex<Vec<String>>,
+    /// Those that the server has done.
+    done: Mutex<Vec<String>>,
+    gate: Mutex<Gate>,
+    opened: Condvar,
     refused_percent: AtomicU64,
     refused: AtomicU64,
     dropped_percent: AtomicU64,
@@ -37,7 +65,7 @@ struct Shared {
 
 impl Proxy {
     /// Starts one before the server at `endpoint`.
-    pub(super) fn before(endpoint: &str) -> Self {
+    pub(crate) fn before(endpoint: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
         let address = listener.local_addr().expect("the listener has an address");
         let upstream = endpoint.strip_prefix("http://").expect("an endpoint without TLS").to_owned();
@@ -52,42 +80,67 @@ impl Proxy {
         Self { endpoint: format!("http://{address}"), shared }
     }
 
-    pub(super) fn endpoint(&self) -> &str {
+    pub(crate) fn endpoint(&self) -> &str {
         &self.endpoint
     }
 
     /// The requests that came, as `METHOD /path?query`.
-    pub(super) fn requests(&self) -> Vec<String> {
+    pub(crate) fn requests(&self) -> Vec<String> {
         self.shared.requests.lock().expect("no thread has panicked").clone()
     }
 
+    /// The requests that the server has done, in the order of their ends.
+    pub(crate) fn done(&self) -> Vec<String> {
+        self.shared.done.lock().expect("no thread has panicked").clone()
+    }
+
+    /// From now on holds the requests that match.
+    pub(crate) fn hold(&self, held: Held, matches: impl Fn(&str) -> bool + Send + Sync + 'static) {
+        self.shared.gate().closed = Some((held, Arc::new(matches)));
+    }
+
+    /// The requests that are held at this moment.
+    pub(crate) fn held(&self) -> Vec<String> {
+        self.shared.gate().held.clone()
+    }
+
+    /// Holds nothing more; what was held goes on.
+    pub(crate) fn let_go(&self) {
+        self.shared.open(true);
+    }
+
+    /// Holds nothing more; the connections of what was held are closed, as those of a process that has died.
+    pub(crate) fn cut(&self) {
+        self.shared.open(false);
+    }
+
     /// From now on answers `percent` of the requests with 503.
-    pub(super) fn refuse(&self, percent: u64) {
+    pub(crate) fn refuse(&self, percent: u64) {
         self.shared.refused_percent.store(percent, Ordering::Relaxed);
     }
 
     /// From now on drops the connections of `percent` of the requests, half of them after the server has done its work.
-    pub(super) fn drop_connections(&self, percent: u64) {
+    pub(crate) fn drop_connections(&self, percent: u64) {
         self.shared.dropped_percent.store(percent, Ordering::Relaxed);
     }
 
     /// Requests that were answered with 503.
-    pub(super) fn refused(&self) -> u64 {
+    pub(crate) fn refused(&self) -> u64 {
         self.shared.refused.load(Ordering::Relaxed)
     }
 
     /// From now on has `percent` of the writes done, and closes the connection instead of giving their answers.
-    pub(super) fn drop_answers(&self, percent: u64) {
+    pub(crate) fn drop_answers(&self, percent: u64) {
         self.shared.unanswered_percent.store(percent, Ordering::Relaxed);
     }
 
     /// Requests whose connections or answers were dropped.
-    pub(super) fn dropped(&self) -> u64 {
+    pub(crate) fn dropped(&self) -> u64 {
         self.shared.dropped.load(Ordering::Relaxed)
     }
 
     /// From now on drops `If-None-Match`, as servers do that overwrite.
-    pub(super) fn forget_conditions(&self) {
+    pub(crate) fn forget_conditions(&self) {
         self.shared.forgets_conditions.store(true, Ordering::Relaxed);
     }
 }
@@ -99,9 +152,10 @@ impl Shared {
         let line = head.lines().next()?.trim_end_matches(" HTTP/1.1").to_owned();
         let number = {
             let mut requests = self.requests.lock().ok()?;
-            requests.push(line);
+            requests.push(line.clone());
             requests.len() as u64
         };
+        self.pass(Held::Unsent, &line)?;
         if draw(number) % 100 < self.refused_percent.load(Ordering::Relaxed) {
             self.refused.fetch_add(1, Ordering::Relaxed);
             let length = SLOW_DOWN.len();
@@ -119,6 +173,10 @@ impl Shared {
         upstream.write_all(&body).ok()?;
         let mut answer = Vec::new();
         upstream.read_to_end(&mut answer).ok()?;
+        if answer.starts_with(b"HTTP/1.1 2") {
+            self.done.lock().ok()?.push(line.clone());
+        }
+        self.pass(Held::Unanswered, &line)?;
         let writes = head.starts_with("PUT ") || head.starts_with("DELETE ");
         let is_unanswered = draw(number.rotate_left(17)) % 100 < self.unanswered_percent.load(Ordering::Relaxed);
         if is_dropped || (writes && is_unanswered) {
@@ -126,6 +184,32 @@ impl Shared {
             return None;
         }
         client.write_all(&answer).ok()
+    }
+
+    fn gate(&self) -> MutexGuard<'_, Gate> {
+        self.gate.lock().expect("no thread has panicked")
+    }
+
+    fn open(&self, goes_on: bool) {
+        let mut gate = self.gate();
+        (gate.closed, gate.goes_on) = (None, goes_on);
+        gate.opened += 1;
+        gate.held.clear();
+        self.opened.notify_all();
+    }
+
+    /// Waits for as long as the request is held; none if its connection is to be closed.
+    fn pass(&self, at: Held, line: &str) -> Option<()> {
+        let mut gate = self.gate();
+        let is_held = gate.closed.as_ref().is_some_and(|(held, matches)| *held == at && matches(line));
+        if !is_held {
+            return Some(());
+        }
+        gate.held.push(line.to_owned());
+        let before = gate.opened;
+        // It is opened when the process that waits has died, or at the end of the test with the whole process.
+        let gate = self.opened.wait_while(gate, |gate| gate.opened == before).ok()?;
+        gate.goes_on.then_some(())
     }
 
     fn forwarded(&self, head: &str) -> String {

@@ -1,17 +1,21 @@
 //! Who is let in, and who is not.
 
 use std::{
+    collections::BTreeSet,
     fs,
     io::{Read, Write},
     net::TcpStream,
     time::Duration,
 };
 
-use lakewright_client::v1;
-use lakewright_error::ErrorKind;
+use lakewright_client::{Client, Target, v1};
+use lakewright_error::{Error, ErrorKind};
 
 use super::process::{Service, spawn};
-use crate::project::{Answer, Project};
+use crate::{
+    project::{Answer, Project},
+    tidy,
+};
 
 #[test]
 fn without_a_valid_token_or_in_plaintext_nobody_is_let_in() {
@@ -61,6 +65,53 @@ fn a_token_that_expires_or_is_revoked_is_refused_from_then_on() {
     service.lakewright(&["executors"]).assert_refused(3, &["token"]);
     let listed = project.json(&["token", "list"]);
     assert_eq!(listed["tokens"].as_array().map(Vec::len), Some(1));
+}
+
+/// The answers of all methods of the service, by name.
+async fn call_all(client: &Client) -> Vec<(&'static str, Result<(), Error>)> {
+    vec![
+        ("SubmitRun", client.submit_run(v1::SubmitRunRequest::default()).await.map(drop)),
+        ("GetRun", client.get_run(v1::GetRunRequest::default()).await.map(drop)),
+        ("ListRuns", client.list_runs(v1::ListRunsRequest::default()).await.map(drop)),
+        ("WatchRun", client.watch("").next().await.map(drop)),
+        ("CancelRun", client.cancel_run(v1::CancelRunRequest::default()).await.map(drop)),
+        ("RetryRun", client.retry_run(v1::RetryRunRequest::default()).await.map(drop)),
+        ("ListTables", client.list_tables(v1::ListTablesRequest::default()).await.map(drop)),
+        ("GetTable", client.get_table(v1::GetTableRequest::default()).await.map(drop)),
+        ("ListExecutors", client.list_executors(v1::ListExecutorsRequest::default()).await.map(drop)),
+        ("ReadRunLogs", client.read_run_logs(v1::ReadRunLogsRequest::default()).await.map(drop)),
+        ("GetHealth", client.get_health(v1::GetHealthRequest::default()).await.map(drop)),
+    ]
+}
+
+#[tokio::test]
+async fn no_method_answers_a_call_without_a_valid_token() {
+    let project = Project::music(20, 2, 1);
+    let service = Service::start(&project);
+    let contract = fs::read_to_string(tidy::root().join("proto/proto/lakewright/v1/jobs.proto")).expect("the contract");
+    let methods = contract.lines().filter_map(|line| line.trim().strip_prefix("rpc ")?.split('(').next());
+    let methods: BTreeSet<&str> = methods.collect();
+    let (other, ca_pem) = (Project::empty(), fs::read(service.ca()).expect("the authority's certificate is there"));
+    // A token that would be good elsewhere.
+    let wrong = other.succeed(&["token", "create", "tester"]).trim().to_owned();
+    for token in [None, Some(wrong)] {
+        let told = if token.is_some() { "with another token" } else { "without a token" };
+        let target = Target { address: service.url.clone(), token, ca_pem: Some(ca_pem.clone()) };
+        let client = Client::connect(&target).await.expect("the port is open");
+        let answers = call_all(&client).await;
+        assert_eq!(answers.iter().map(|(name, _)| *name).collect::<BTreeSet<_>>(), methods, "all methods are called");
+        for (name, answer) in answers {
+            let error = answer.expect_err(name);
+            // No handler has seen it: none of them speaks of tokens.
+            assert!(error.kind() == ErrorKind::Denied && error.to_string().contains("token"), "{name} {told}: {error}");
+        }
+    }
+    let client = service.client().await;
+    let let_in = call_all(&client)
+        .await
+        .into_iter()
+        .filter(|(_, answer)| answer.as_ref().err().is_none_or(|error| !error.to_string().contains("token")));
+    assert_eq!(let_in.count(), methods.len(), "with the token the handlers answer");
 }
 
 #[test]

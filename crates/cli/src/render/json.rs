@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use lakewright_compiler::{Diagnostic, Job, Severity};
 use lakewright_error::ErrorKind;
-use lakewright_lake::state::{RejectRow, SourceRead};
+use lakewright_lake::state::{RejectRow, SourceRead, WriterShare};
 use lakewright_scheduler::{
     CheckHistory, ExecutorInfo, LakeCatalog, LakeTable, RunPlan, RunRecord, RunState, RunSummary, SourceRejects,
     StepAction, StepSummary, service::Token,
@@ -224,6 +224,7 @@ struct FinishedStep {
     bytes_spilled: u64,
     duration_s: f64,
     version: Option<u64>,
+    written_by: Vec<WriterShare>,
     checks: Vec<CheckResultDocument>,
 }
 
@@ -241,6 +242,7 @@ impl FinishedStep {
             bytes_spilled: step.bytes_spilled,
             duration_s: step.duration.as_secs_f64(),
             version: step.version,
+            written_by: step.written_by.clone(),
         }
     }
 }
@@ -590,6 +592,7 @@ mod tests {
             duration_s: 0.0,
             version: None,
             checks: Vec::new(),
+            written_by: Vec::new(),
         };
         let checked = CheckedDocument { name: "", status: "ok", detail: String::new(), help: None };
         let documents = [

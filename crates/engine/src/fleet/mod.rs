@@ -25,7 +25,7 @@ pub use self::{
     metrics::{progress_of, task_metrics},
     one_task::OneTaskExec,
     stores::LocalFiles,
-    task::{PreparedTask, objects_of_partition, prepare_task, store_reports, task_context},
+    task::{PreparedTask, TaskExecutor, objects_of_partition, prepare_task, store_reports, task_context},
 };
 
 /// Bytes of one message between a scheduler and its executors: a stage's plan names all files of a task.

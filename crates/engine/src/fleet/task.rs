@@ -91,13 +91,18 @@ fn named_parquet(config: &FileScanConfig) -> Option<ParquetSource> {
     Some(source.clone().with_parquet_file_reader_factory(named_readers(Arc::clone(readers))))
 }
 
+/// The id of the executor that runs a task, in the session of its context.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TaskExecutor(pub String);
+
 /// The context of a task: as many partitions share the memory as the executor has slots, not as the whole fleet has.
 #[must_use]
-pub fn task_context(context: &TaskContext, slots: usize) -> Arc<TaskContext> {
+pub fn task_context(context: &TaskContext, slots: usize, executor: &TaskExecutor) -> Arc<TaskContext> {
+    let config = context.session_config().clone().with_target_partitions(slots.max(1));
     Arc::new(TaskContext::new(
         context.task_id(),
         context.session_id(),
-        context.session_config().clone().with_target_partitions(slots.max(1)),
+        config.with_extension(Arc::new(executor.clone())),
         context.scalar_functions().clone(),
         context.higher_order_functions().clone(),
         context.aggregate_functions().clone(),

@@ -32,7 +32,7 @@ use super::{
     progress::ROWS_WRITTEN_METRIC,
     sort::file_ordering,
 };
-use crate::fault;
+use crate::{fault, fleet::TaskExecutor};
 
 /// Rows of the input -> one row per DataFile.
 #[derive(Debug)]
@@ -147,8 +147,10 @@ impl ExecutionPlan for TableWriteExec {
             apart_siblings: self.apart_siblings.clone(),
         };
         let rows = async move {
+            let executor = job.context.session_config().get_extension::<TaskExecutor>();
             let written = job.run(input).await.map_err(fault::into_datafusion)?;
-            write_manifest(&written).map_err(fault::into_datafusion)
+            let executor = executor.as_ref().map(|executor| executor.0.as_str());
+            write_manifest(&written, executor).map_err(fault::into_datafusion)
         };
         Ok(Box::pin(RecordBatchStreamAdapter::new(manifest_schema(), futures::stream::once(rows))))
     }

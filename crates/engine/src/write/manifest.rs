@@ -19,13 +19,14 @@ use serde::{Deserialize, Serialize};
 use super::{RuleReport, WriteOutput, judge::SAMPLE_ROWS_MAX};
 
 /// A file of the table as JSON; a file of rows kept apart as JSON; the counts of a rule as JSON, and its rows as an Arrow
-/// stream. One of the first three is there.
+/// stream; the executor that has written the table's file. One of the first three is there.
 static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
     Arc::new(Schema::new(vec![
         Field::new("data_file", DataType::Utf8, true),
         Field::new("quarantined", DataType::Utf8, true),
         Field::new("rule", DataType::Utf8, true),
         Field::new("sample", DataType::Binary, true),
+        Field::new("executor", DataType::Utf8, true),
     ]))
 });
 
@@ -40,15 +41,17 @@ pub(super) fn manifest_schema() -> SchemaRef {
     Arc::clone(&SCHEMA)
 }
 
-/// The rows of what one partition has written and counted.
-pub(super) fn write_manifest(written: &WriteOutput) -> Result<RecordBatch> {
+/// The rows of what one partition has written and counted, on this executor if it is one.
+pub(super) fn write_manifest(written: &WriteOutput, executor: Option<&str>) -> Result<RecordBatch> {
     let json = |file: &DataFile| serde_json::to_string(file).map(Some).map_err(unreadable);
     let (mut files, mut apart, mut rules, mut samples) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let mut executors = Vec::new();
     for file in &written.files {
         files.push(json(file)?);
         apart.push(None);
         rules.push(None);
         samples.push(None);
+        executors.push(executor);
     }
     for file in &written.quarantined {
         files.push(None);
@@ -63,11 +66,13 @@ pub(super) fn write_manifest(written: &WriteOutput) -> Result<RecordBatch> {
         rules.push(Some(serde_json::to_string(&row).map_err(unreadable)?));
         samples.push(write_sample(&rule.sample)?);
     }
+    executors.resize(files.len(), None);
     let columns: Vec<ArrayRef> = vec![
         Arc::new(StringArray::from(files)),
         Arc::new(StringArray::from(apart)),
         Arc::new(StringArray::from(rules)),
         Arc::new(BinaryArray::from_iter(samples)),
+        Arc::new(StringArray::from(executors)),
     ];
     RecordBatch::try_new(manifest_schema(), columns).map_err(unreadable)
 }
@@ -91,8 +96,17 @@ pub fn read_manifest(batch: &RecordBatch, written: &mut WriteOutput) -> Result<(
     let (files, apart) = (text(0).ok_or_else(other)?, text(1).ok_or_else(other)?);
     let rules = text(2).ok_or_else(other)?;
     let samples = batch.columns().get(3).and_then(|column| column.as_binary_opt::<i32>()).ok_or_else(other)?;
-    for file in files.iter().flatten() {
-        written.files.push(serde_json::from_str(file).map_err(unreadable)?);
+    let executors = text(4).ok_or_else(other)?;
+    for (file, executor) in files.iter().zip(executors) {
+        let Some(file) = file else { continue };
+        let file: DataFile = serde_json::from_str(file).map_err(unreadable)?;
+        if let Some(executor) = executor {
+            let share = written.shares.entry(executor.to_owned()).or_default();
+            share.files += 1;
+            share.rows += file.row_count;
+            share.bytes += file.size_bytes;
+        }
+        written.files.push(file);
     }
     for file in apart.iter().flatten() {
         written.quarantined.push(serde_json::from_str(file).map_err(unreadable)?);

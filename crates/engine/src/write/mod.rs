@@ -47,7 +47,7 @@ pub use self::{
     judge::quarantine_schema,
     manifest::read_manifest,
     progress::StepProgress,
-    rules::{RowRule, RuleAction, RuleReport, WriteOutput},
+    rules::{RowRule, RuleAction, RuleReport, WriteOutput, WriteShare},
 };
 use self::{plan::TableWriteNode, rules::with_rules};
 use crate::{

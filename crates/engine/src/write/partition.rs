@@ -92,7 +92,8 @@ impl WritePartition {
         }
         let Gate { judge, apart } = gate;
         let quarantined = apart.map(|apart| apart.writer.files).unwrap_or_default();
-        written.map(|()| WriteOutput { files: writer.files, quarantined, rules: judge.reports() })
+        let (files, rules) = (writer.files, judge.reports());
+        written.map(|()| WriteOutput { files, quarantined, rules, ..WriteOutput::default() })
     }
 
     /// The writer of the rows that are kept apart, if a rule may do that.

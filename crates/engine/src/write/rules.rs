@@ -58,6 +58,19 @@ pub struct WriteOutput {
     pub quarantined: Vec<DataFile>,
     /// What was found out about the rules, in their order.
     pub rules: Vec<RuleReport>,
+    /// What each executor of a fleet has written of the table, by its id.
+    pub shares: BTreeMap<String, WriteShare>,
+}
+
+/// What one executor has written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WriteShare {
+    /// Files of the table.
+    pub files: u64,
+    /// Rows in them.
+    pub rows: u64,
+    /// Size of the files in bytes.
+    pub bytes: u64,
 }
 
 /// Puts a truth value for each rule behind the columns of the plan.

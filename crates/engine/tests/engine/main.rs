@@ -12,4 +12,5 @@ mod oracle;
 mod read;
 mod row_number;
 mod travel;
+mod witness;
 mod write;

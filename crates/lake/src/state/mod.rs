@@ -34,7 +34,7 @@ pub use report::{
 pub use run::{
     AbortReason, Active, Broken, Compaction, Done, Excluded, Frozen, FrozenModel, FrozenSource, Idempotency, JobSlot,
     LakeMarker, Operation, Outcome, Publication, PublishedTable, RevisedContent, Revision, RunEnd, Spec, SpecOptions,
-    StepRecord, StepTimes, StepWork, TaskTimes, Verdict, Written,
+    StepRecord, StepTimes, StepWork, TaskTimes, Verdict, WriterShare, Written,
 };
 pub use store::{
     last_number, list_names, list_numbers, newest_release, open_lake, read_ledger, read_object, read_origins,

@@ -276,6 +276,9 @@ pub struct StepRecord {
     /// Where its time went.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub times: Option<StepTimes>,
+    /// Who wrote its files, on a fleet, sorted by executor.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub written_by: Vec<WriterShare>,
     /// What the reading of each source came to.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reads: Vec<SourceRead>,
@@ -285,6 +288,21 @@ pub struct StepRecord {
     /// The version that the run made, once published.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<u64>,
+}
+
+/// What one executor has written of a step's table, for people.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WriterShare {
+    /// The executor's id.
+    pub executor: String,
+    /// Where it was, as `host:port`; empty if it had gone when the step ended.
+    pub host: String,
+    /// Files of the table.
+    pub files: u64,
+    /// Rows in them.
+    pub rows: u64,
+    /// Size of the files in bytes.
+    pub bytes: u64,
 }
 
 /// Where the time of a step went, for people.

@@ -29,6 +29,7 @@ fn step(table: &str, work: StepWork, reason: &str) -> StepSummary {
         bytes_spilled: 0,
         duration: Duration::from_millis(1234),
         times: None,
+        written_by: Vec::new(),
         checks: Vec::new(),
         version: Some(3),
     }
