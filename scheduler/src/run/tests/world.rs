@@ -125,6 +125,10 @@ impl Backend for FakeBackend {
             let paths: ArrayRef = Arc::new(StringArray::from_iter_values(scan.files.iter().map(|file| &file.path)));
             return Ok(vec![RecordBatch::try_from_iter([("file", paths)]).unwrap()]);
         }
+        if task.sql.contains("AS \"least ") {
+            // Nothing is known of the keys that have changed: no file is left out for them.
+            return Ok(Vec::new());
+        }
         let violations: ArrayRef = Arc::new(Int64Array::from(vec![*self.violations.lock().unwrap()]));
         Ok(vec![RecordBatch::try_from_iter([("violations", violations)]).unwrap()])
     }
