@@ -293,6 +293,10 @@ impl Decoder {
     fn close_line(&mut self, text: &[u8]) -> usize {
         let Some(newline) = memchr::memchr(b'\n', text) else { return self.keep_open(text) };
         self.keep_open(&text[..newline]);
+        if self.offset == self.open.len() as u64 && !self.open.is_empty() && skip_mark(&self.open) == self.open.len() {
+            // Nothing but a byte order mark: a line all the same.
+            self.report.blanks += 1;
+        }
         self.decode_open();
         self.offset += 1;
         self.report.newlines += 1;

@@ -112,6 +112,17 @@ fn whatever_the_chunks_are_the_result_is_the_same() {
 }
 
 #[test]
+fn a_first_line_of_a_byte_order_mark_alone_is_blank_in_any_chunks() {
+    let text = "\u{FEFF}\n{\"id\": 1}\n".as_bytes();
+    let whole = decode(&columns(), strict(), text);
+    assert_eq!((whole.report.rows, whole.report.blanks), (1, 1));
+    for size in 1..text.len() {
+        let chunks: Vec<&[u8]> = text.chunks(size).collect();
+        assert_eq!(decode_chunks(&columns(), strict(), &chunks), whole, "chunks of {size} bytes");
+    }
+}
+
+#[test]
 fn a_byte_order_mark_is_passed_over_at_the_start_only() {
     let decoded = decode(&columns(), strict(), "\u{feff}{\"id\":1}\n\u{feff}{\"id\":2}\n{\"id\":\"x\"}\n");
     assert_eq!(decoded.texts("id"), told(&["1"]));
