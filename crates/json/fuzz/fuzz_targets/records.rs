@@ -22,7 +22,9 @@ fuzz_target!(|input: (u8, &[u8])| {
         (report.rows, report.blanks, report.faults),
         (report_in_chunks.rows, report_in_chunks.blanks, report_in_chunks.faults)
     );
-    let lines = text.split(|byte| *byte == b'\n').count() - usize::from(text.is_empty() || text.ends_with(b"\n"));
+    // A byte order mark alone is no line.
+    let told = text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text);
+    let lines = told.split(|byte| *byte == b'\n').count() - usize::from(told.is_empty() || told.ends_with(b"\n"));
     assert_eq!(report.rows + report.blanks + report.faults, lines as u64);
     // One line is compared value by value: which row is of which line is not told here.
     if lines == 1 && !text.starts_with(b"\xEF\xBB\xBF") {
