@@ -44,7 +44,10 @@ def generate(binary, events, songs, days):
         subprocess.run([binary, "init", project, *map(str, sizes)], check=True, stdout=subprocess.DEVNULL)
         (project / "complete").touch()
     for path in (project / "data/raw").rglob("*.json"):
-        path.read_bytes()
+        # Piece by piece: a process that is started later counts this one's memory as its own, until it is another program.
+        with open(path, "rb") as file:
+            while file.read(1 << 20):
+                pass
     return project / "data/raw"
 
 
