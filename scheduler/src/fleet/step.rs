@@ -12,7 +12,8 @@ use datafusion::physical_plan::{ExecutionPlan, coalesce_partitions::CoalescePart
 use futures::{StreamExt, TryStreamExt, stream};
 use lakewright_compiler::TableName;
 use lakewright_engine::{
-    Relation, ScanReports, StepProgress, WriteOutput, WriteShare, fleet::OneTaskExec, plan_table_write, register_relation,
+    Relation, ScanReports, StepProgress, WriteOutput, WriteShare, fleet::OneTaskExec, plan_table_write,
+    register_relation,
 };
 use lakewright_error::{Error, ErrorKind, Result};
 use lakewright_lake::{

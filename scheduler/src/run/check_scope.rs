@@ -6,7 +6,10 @@
 //! Invariant: rows that are left out pass the check together with those that are not. Only where the whole table has passed
 //! the same check at the base release, against rows of other tables that are still there, anything is left out.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use lakewright_compiler::{Demand, Model, TableCheck, TableName};
 use lakewright_engine::{Relation, TableScan};
@@ -124,7 +127,7 @@ fn unique_part(
     );
     let new: BTreeSet<&str> = written.files.iter().map(|file| file.path.as_str()).collect();
     let rest: Vec<DataFile> = scan.files.iter().filter(|file| !new.contains(file.path.as_str())).cloned().collect();
-    let schema = scan.schema.clone();
+    let schema = Arc::clone(&scan.schema);
     Ok(vec![
         StepInput { name: part(WRITTEN)?, relation: Relation::Table(of_files(scan, &written.files)) },
         StepInput { name: part(REST)?, relation: Relation::Table(of_files(scan, &rest)) },

@@ -134,7 +134,7 @@ async fn a_write_over_raw_objects_says_the_same_after_it_has_travelled_and_repor
 async fn a_whole_plan_as_one_task_shows_no_exchange_and_gives_the_same_rows() {
     let fixture = Fixture::new(2);
     let lines = |from: u32| (from..from + 500).map(|id| format!("{{\"id\": {id}}}\n")).collect::<String>();
-    let objects = vec![fixture.put_raw("a/1.json", &lines(0)), fixture.put_raw("a/2.json", &lines(250))];
+    let objects = vec![fixture.put_raw("a/1.json", lines(0)), fixture.put_raw("a/2.json", lines(250))];
     let scan = RawScan {
         raw: fixture.raw.clone(),
         schema: schema(&[("id", DataType::Int64)]),

@@ -141,6 +141,7 @@ fn arrow_type(declared: &str) -> DataType {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "Ballista asks for work a few times a second, which takes minutes: run it with --ignored"]
 async fn ballistas_own_context_gives_the_rows_of_sql_that_distribution_could_break() {
     let witness = Witness::new().await;
     let text = DataType::Utf8;
@@ -176,6 +177,7 @@ async fn ballistas_own_context_gives_the_rows_of_sql_that_distribution_could_bre
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "Ballista asks for work a few times a second, which takes minutes: run it with --ignored"]
 async fn ballistas_own_context_gives_our_answers_to_the_queries_of_tpc_h() {
     let witness = Witness::new().await;
     for (table, columns) in tpch_data::TABLES {
