@@ -1,4 +1,5 @@
-"""What the benchmarks share: building the program, making data, measuring processes, keeping results."""
+"""What the benchmarks share: building the program, making data, fleets, measuring processes, keeping results."""
+import contextlib
 import datetime
 import json
 import os
@@ -18,6 +19,9 @@ SEED = 1
 # How long one process may take.
 RUN_SECONDS_MAX = 3600
 SAMPLE_SECONDS = 0.02
+# How long a process of a fleet may take to start, and to end when it is asked to.
+START_SECONDS_MAX = 60
+END_SECONDS_MAX = 120
 
 
 def say(text):
@@ -108,6 +112,87 @@ class SessionWatch:
         self.stop.set()
         self.thread.join()
         return sum(self.cpu_by_process.values()), self.memory_max
+
+
+class Fleet:
+    """A scheduler and executors of this machine on the lake of a folder; all of them end with it."""
+
+    def __init__(self, binary, folder, environment):
+        self.binary, self.folder, self.started = Path(binary), Path(folder), []
+        own = {"LAKEWRIGHT_LAKE": str(self.folder / "lake"), "NO_COLOR": "1"}
+        self.environment = {**os.environ, **own, **environment}
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    def start(self, *arguments):
+        with open(self.folder / f"{len(self.started)}.log", "w", encoding="utf-8") as log:
+            process = subprocess.Popen([self.binary, *map(str, arguments)], env=self.environment, cwd=self.folder,
+                                       stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        self.started.append(process)
+        return process
+
+    def start_scheduler(self):
+        """A scheduler, and its address."""
+        address = self.folder / f"address{len(self.started)}"
+        process = self.start("scheduler", "--insecure", "--listen", "127.0.0.1:0", "--fleet", "127.0.0.1:0",
+                             "--address-file", address)
+        self.await_that(lambda: address.exists() and address.read_text(), process)
+        return process, address.read_text().strip()
+
+    def start_executor(self, *arguments):
+        return self.start("executor", "--spill-dir", self.folder / "spill", *arguments)
+
+    def client(self, address, *arguments, check=True):
+        """Runs a command as a client of the schedulers at these addresses; on the lake itself if there are none."""
+        ended = subprocess.run([self.binary, *map(str, arguments)], env={**self.environment, "LAKEWRIGHT_SCHEDULER": address},
+                               cwd=self.folder, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        if check and ended.returncode:
+            raise SystemExit(f"{' '.join(map(str, arguments))}: exit code {ended.returncode}: {ended.stderr.strip()}")
+        return ended
+
+    def members(self, address):
+        listed = self.client(address, "executors", "--json", check=False)
+        return json.loads(listed.stdout).get("executors", []) if listed.returncode == 0 else []
+
+    def await_members(self, address, count):
+        self.await_that(lambda: len(self.members(address)) == count)
+
+    def await_that(self, holds, *processes):
+        until = time.monotonic() + START_SECONDS_MAX
+        while not holds():
+            if time.monotonic() > until or any(process.poll() is not None for process in processes):
+                raise SystemExit(f"the fleet has not started; see the logs in {self.folder}")
+            time.sleep(0.05)
+
+    def end(self):
+        for process in reversed(self.started):
+            if process.poll() is None:
+                process.terminate()
+        for process in self.started:
+            try:
+                process.wait(END_SECONDS_MAX)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+@contextlib.contextmanager
+def fleet(binary, folder, executors, environment):
+    """A fleet that is ready, and the address of its scheduler."""
+    made = Fleet(binary, folder, environment)
+    try:
+        _, address = made.start_scheduler()
+        for _ in range(executors):
+            made.start_executor()
+        made.await_members(address, executors)
+        yield made, address
+    finally:
+        made.end()
+
+
+def cpu_seconds(process):
+    """CPU time of a process so far, from /proc."""
+    fields = Path(f"/proc/{process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def machine():

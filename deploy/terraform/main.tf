@@ -26,6 +26,9 @@ locals {
   listed = concat(local.read, [var.lake, local.folder])
   raw    = [for raw in var.raw : "s3://${raw.bucket}/${raw.prefix}"]
 
+  # Whether the scheduler scales the task nodes.
+  scaled = try(var.task.count_max, null) != null
+
   # What nodes get. The folder's name is the checksum of what is in it.
   source_folder = "${path.module}/../emr"
   settings = merge({
@@ -38,7 +41,10 @@ locals {
     LAKEWRIGHT_RAW_ROOTS  = join(",", local.raw)
     LAKEWRIGHT_S3_REGION  = local.region
     LAKEWRIGHT_TOKEN_FILE = "/var/lib/lakewright/tokens.json"
-  }, { for key, value in var.settings : "LAKEWRIGHT_${upper(key)}" => value })
+    },
+    local.scaled ? { LAKEWRIGHT_SCALE = "${var.task.count}..${var.task.count_max}" } : {},
+    { for key, value in var.settings : "LAKEWRIGHT_${upper(key)}" => value },
+  )
   settings_file = join("", [for key, value in local.settings : "${key}=\"${value}\"\n"])
 
   files = merge(
@@ -111,6 +117,23 @@ data "aws_iam_policy_document" "node" {
         values = flatten([
           for place in local.listed : [place.prefix, "${place.prefix}/*"] if place.bucket == statement.value
         ])
+      }
+    }
+  }
+  dynamic "statement" {
+    for_each = local.scaled ? [local.region] : []
+    content {
+      sid = "ScaleOwnTaskNodes"
+      actions = [
+        "elasticmapreduce:DescribeCluster", "elasticmapreduce:ListInstances",
+        "elasticmapreduce:ListInstanceGroups", "elasticmapreduce:ModifyInstanceGroups",
+        "elasticmapreduce:ListInstanceFleets", "elasticmapreduce:ModifyInstanceFleet",
+      ]
+      resources = ["arn:${local.partition}:elasticmapreduce:${statement.value}:*:cluster/*"]
+      condition {
+        test     = "StringEquals"
+        variable = "elasticmapreduce:ResourceTag/lakewright:cluster"
+        values   = [var.name]
       }
     }
   }
@@ -338,11 +361,12 @@ resource "aws_emr_cluster" "this" {
 }
 
 resource "aws_emr_instance_group" "task" {
-  count          = var.task == null ? 0 : 1
-  cluster_id     = aws_emr_cluster.this.id
-  name           = "task"
-  instance_type  = var.task.type
-  instance_count = var.task.count
+  count         = var.task == null ? 0 : 1
+  cluster_id    = aws_emr_cluster.this.id
+  name          = "task"
+  instance_type = var.task.type
+  # A group that is scaled begins with one at least: the scheduler only changes what is there.
+  instance_count = local.scaled ? max(var.task.count, 1) : var.task.count
   bid_price      = var.task.bid_price
 
   lifecycle {

@@ -107,9 +107,13 @@ variable "core" {
 }
 
 variable "task" {
-  description = "Executors that come and go; none if null. With a bid, the most dollars an hour of a node, they are spot."
-  type        = object({ type = string, count = number, bid_price = optional(string) })
+  description = "Executors that come and go; none if null. With a bid, the most dollars an hour of a node, they are spot. With count_max the scheduler asks for up to so many while tasks wait, and gives them back, down to count."
+  type        = object({ type = string, count = number, count_max = optional(number), bid_price = optional(string) })
   default     = null
+  validation {
+    condition     = try(var.task.count_max, null) == null || try(var.task.count_max >= max(var.task.count, 1), false)
+    error_message = "count_max is at least count, and 1."
+  }
 }
 
 variable "settings" {

@@ -53,8 +53,9 @@ use uuid::Uuid;
 
 use crate::{
     ExecutorSettings,
+    logs::RunLogs,
     scratch::{ExecutorStatus, Scratch},
-    tasks::{RunningTasks, Tasks},
+    tasks::{Member, RunningTasks, Tasks},
 };
 
 /// Seconds between two heartbeats.
@@ -75,6 +76,9 @@ const MISSES_MAX: u32 = 3;
 /// Time between two words that this executor takes no more tasks.
 const FAREWELL_INTERVAL: Duration = Duration::from_millis(500);
 
+/// How long an executor goes on whose disk is full: tasks that need no more of it may end.
+const NO_ROOM_DRAIN: Duration = Duration::from_secs(10);
+
 /// How long the parts of a membership may take to end.
 const END_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -86,6 +90,7 @@ pub(crate) struct Host<'a> {
     pub(crate) settings: &'a ExecutorSettings,
     pub(crate) engine: Engine,
     pub(crate) scratch: &'a Arc<Scratch>,
+    pub(crate) logs: &'a Arc<RunLogs>,
 }
 
 /// Why a membership has ended.
@@ -95,6 +100,8 @@ pub(crate) enum Left {
     Stopped,
     /// The scheduler has gone, or wants this executor no more.
     Lost,
+    /// There is no room on the disk.
+    NoRoom,
 }
 
 type Scheduler = SchedulerGrpcClient<Channel>;
@@ -153,10 +160,13 @@ impl Host<'_> {
             _ = &mut services => Left::Lost,
             _ = data.join_next() => Left::Lost,
             () = gone(address) => Left::Lost,
+            () = self.scratch.until_no_room() => Left::NoRoom,
             () = self.tell(&scheduler, &executor, &running, address) => Left::Lost,
         };
-        if left == Left::Stopped {
-            self.drain(&mut scheduler, &executor, &work_dir).await;
+        match left {
+            Left::Stopped => self.drain(&mut scheduler, &executor, &work_dir, self.settings.drain).await,
+            Left::NoRoom => self.drain(&mut scheduler, &executor, &work_dir, NO_ROOM_DRAIN).await,
+            Left::Lost => {}
         }
         end(notifier).await;
         services.abort();
@@ -245,8 +255,15 @@ impl Host<'_> {
 
     fn executor(&self, config: &Arc<ExecutorProcessConfig>, work_dir: &Path, running: RunningTasks) -> Executor {
         let slots = self.settings.slots;
-        let tasks = Tasks::new(&config.executor_id, slots, Arc::clone(self.scratch), work_dir.to_owned(), running);
         let metadata = structure_executor_metadata(config, u32::try_from(slots).unwrap_or(u32::MAX));
+        let member = Member {
+            id: metadata.id.clone(),
+            place: format!("{}:{}", metadata.host.as_deref().unwrap_or_default(), metadata.grpc_port),
+            slots,
+            scratch: Arc::clone(self.scratch),
+            work_dir: work_dir.to_owned(),
+            logs: Arc::clone(self.logs),
+        };
         let (runtime, engine) = (self.engine.runtime(), self.engine.clone());
         Executor::new(
             metadata,
@@ -257,15 +274,15 @@ impl Host<'_> {
             Arc::new(BallistaFunctionRegistry::from(self.engine.template())),
             Arc::new(LoggingMetricsCollector::default()),
             slots,
-            Arc::new(tasks),
+            Arc::new(Tasks::new(member, running)),
         )
     }
 
     /// Takes no more tasks, ends those that it has, and serves their rows until nobody needs them.
-    async fn drain(&self, scheduler: &mut Scheduler, executor: &Executor, work_dir: &Path) {
+    async fn drain(&self, scheduler: &mut Scheduler, executor: &Executor, work_dir: &Path, time_max: Duration) {
         tracing::info!("executor drains");
         TERMINATING.store(true, Ordering::Release);
-        let until = Instant::now() + self.settings.drain;
+        let until = Instant::now() + time_max;
         while Instant::now() < until {
             let farewell = HeartBeatParams {
                 executor_id: executor.metadata.id.clone(),
@@ -286,7 +303,7 @@ impl Host<'_> {
         }
         let stopped = ExecutorStoppedParams {
             executor_id: executor.metadata.id.clone(),
-            reason: "the process was asked to stop".to_owned(),
+            reason: "it takes no more tasks".to_owned(),
         };
         if let Ok(Err(error)) = timeout(CONNECT_TIMEOUT, scheduler.executor_stopped(stopped)).await {
             tracing::debug!(%error, "scheduler was not told");

@@ -1,27 +1,33 @@
 //! The data plane: what makes a process of this program an executor of a fleet.
 //!
 //! Data flow: [`run_executor`] finds the fleet of a lake ([`leader`]) -> joins it ([`host`]) -> runs tasks ([`tasks`]) in
-//! a directory of its own ([`scratch`]) -> when the fleet has gone, looks for the next one.
+//! a directory of its own ([`scratch`]), and keeps what they log ([`logs`]) -> when the fleet has gone, looks for the next
+//! one.
 //!
 //! Invariant: knows no jobs and no runs. What it executes was planned by a scheduler, and what it writes is named by
 //! nobody until the scheduler has its rows.
 
 mod host;
 mod leader;
+mod logs;
 mod scratch;
 mod tasks;
 
 use std::{net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use lakewright_engine::{Engine, EngineSettings, fleet::LocalFiles};
+use lakewright_engine::{
+    Engine, EngineSettings,
+    fleet::{LocalFiles, keep_spans},
+};
 use lakewright_error::{Error, ErrorKind, Result};
 use lakewright_lake::Prefix;
-use tokio::{net::lookup_host, time::sleep};
+use tokio::{net::lookup_host, task::JoinSet, time::sleep};
 use tokio_util::sync::CancellationToken;
 
 pub use self::scratch::{ExecutorStatus, executor_status};
 use self::{
     host::{Host, Left},
+    logs::RunLogs,
     scratch::Scratch,
 };
 
@@ -30,6 +36,9 @@ const LOOK_PAUSE: Duration = Duration::from_millis(500);
 
 /// Longest such pause, for as long as nobody is found.
 const LOOK_PAUSE_MAX: Duration = Duration::from_secs(5);
+
+/// Pause before an executor whose disk was full joins again: what was in its way may have gone.
+const NO_ROOM_PAUSE: Duration = Duration::from_secs(60);
 
 /// What an executor is given.
 #[derive(Clone, Debug)]
@@ -57,6 +66,8 @@ pub struct ExecutorSettings {
     pub drain: Duration,
     /// Whether plans may name files of the local disk.
     pub local: LocalFiles,
+    /// The clock of its logs, in microseconds since 1970-01-01T00:00:00Z.
+    pub now_us: fn() -> i64,
 }
 
 impl ExecutorSettings {
@@ -108,22 +119,45 @@ pub async fn run_executor(settings: ExecutorSettings, stop: CancellationToken) -
         },
         settings.local,
     )?;
-    let host = Host { settings: &settings, engine, scratch: &scratch };
+    keep_spans();
+    let logs = Arc::new(RunLogs::new(settings.local, settings.now_us));
+    let mut keeping = JoinSet::new();
+    let kept = Arc::clone(&logs);
+    keeping.spawn(async move { kept.keep().await });
+    let host = Host { settings: &settings, engine, scratch: &scratch, logs: &logs };
+    be_member(&host, &stop).await;
+    keeping.shutdown().await;
+    logs.store().await;
+    Ok(())
+}
+
+/// Joins fleets of the lake, one after the other, until `stop` fires.
+async fn be_member(host: &Host<'_>, stop: &CancellationToken) {
     let mut pause = LOOK_PAUSE;
     while !stop.is_cancelled() {
-        scratch.tell(&ExecutorStatus { slots: settings.slots, ..ExecutorStatus::default() });
-        for address in leader::find(&settings).await {
-            match host.serve(&address, &stop).await {
-                Ok(Left::Stopped) => return Ok(()),
+        host.scratch.tell(&ExecutorStatus { slots: host.settings.slots, ..ExecutorStatus::default() });
+        for address in leader::find(host.settings).await {
+            match host.serve(&address, stop).await {
+                Ok(Left::Stopped) => return,
                 Ok(Left::Lost) => {
                     tracing::warn!(address, "fleet has gone");
                     pause = LOOK_PAUSE;
                     break;
                 }
+                Ok(Left::NoRoom) => {
+                    tracing::warn!(
+                        address,
+                        seconds = NO_ROOM_PAUSE.as_secs(),
+                        "no room on the disk, joins again later"
+                    );
+                    pause = NO_ROOM_PAUSE;
+                    host.scratch.may_have_room();
+                    break;
+                }
                 Err(error) => tracing::warn!(address, error = chain(&error), "fleet cannot be joined"),
             }
             if stop.is_cancelled() {
-                return Ok(());
+                return;
             }
         }
         tokio::select! {
@@ -131,7 +165,6 @@ pub async fn run_executor(settings: ExecutorSettings, stop: CancellationToken) -
             () = sleep(pause) => pause = (pause * 2).min(LOOK_PAUSE_MAX),
         }
     }
-    Ok(())
 }
 
 async fn check(settings: &ExecutorSettings) -> Result<()> {

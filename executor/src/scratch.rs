@@ -14,6 +14,7 @@ use std::{
 use lakewright_error::{Error, ErrorKind, Result};
 use lakewright_lake::disk_error;
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 use uuid::Uuid;
 
 /// What the directories of processes begin with.
@@ -77,6 +78,8 @@ pub(crate) struct Scratch {
     limit_bytes: u64,
     /// When, how long it took, and the bytes.
     measured: Mutex<Option<(Instant, Duration, u64)>>,
+    /// Whether a task has failed because there was no room.
+    no_room: watch::Sender<bool>,
     /// Locked for as long as the process lives.
     _lock: File,
 }
@@ -95,7 +98,7 @@ impl Scratch {
         fs::create_dir(&root).map_err(unusable)?;
         let lock = File::create(root.join(LOCK)).map_err(unusable)?;
         lock.lock().map_err(unusable)?;
-        Ok(Self { root, limit_bytes, measured: Mutex::new(None), _lock: lock })
+        Ok(Self { root, limit_bytes, measured: Mutex::new(None), no_room: watch::Sender::new(false), _lock: lock })
     }
 
     /// Says how this executor is.
@@ -122,6 +125,22 @@ impl Scratch {
         fs::create_dir_all(&dir)
             .map_err(|error| disk_error(error, "cannot make the scratch directory", &dir.display().to_string()))?;
         Ok(dir)
+    }
+
+    /// Takes note that a task has failed because there was no room.
+    pub(crate) fn has_no_room(&self) {
+        self.no_room.send_replace(true);
+    }
+
+    /// Waits until a task has failed because there was no room.
+    pub(crate) async fn until_no_room(&self) {
+        // The sender lives as long as this.
+        let _ = self.no_room.subscribe().wait_for(|has_failed| *has_failed).await;
+    }
+
+    /// Forgets that there was no room.
+    pub(crate) fn may_have_room(&self) {
+        self.no_room.send_replace(false);
     }
 
     /// Refuses when rows for other tasks take up as much as they may.

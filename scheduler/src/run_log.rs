@@ -1,48 +1,21 @@
-//! What is logged about a run, kept with its state: one JSON object a line, each with its run and, where it is about one,
-//! its step.
+//! The logs of runs: those of this process are stored while it drives them, and those of all processes are read.
 //!
-//! Data flow: an event of `tracing` inside the span of a run -> [`RunLogLayer`] -> the lines of that run -> every few
-//! seconds one more object below `runs/<run_id>/logs/` -> [`read_run_logs`].
+//! Data flow: lines that [`lakewright_engine::RunLogLayer`] collects -> every few seconds one more object below
+//! `runs/<run_id>/logs/`, here and by each executor that runs tasks of the run -> [`read_run_logs`].
 //!
-//! Invariant: logging never fails or holds up a run. Lines beyond a limit are counted instead of kept, and an object that
-//! cannot be stored is lost with its lines.
+//! Invariant: logging never fails or holds up a run. A reader who goes on where a page has ended gets each line once, in
+//! whatever order processes store their objects.
 
-use std::{
-    collections::BTreeMap,
-    fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use bytes::Bytes;
-use chrono::{DateTime, SecondsFormat};
 use futures::{StreamExt, TryStreamExt, stream};
+use lakewright_engine::{CollectedLog, RunLogLayer};
 use lakewright_error::Result;
 use lakewright_lake::{Prefix, layout, state::list_names};
-use serde_json::{Map, Value};
+use serde::Deserialize;
 use tokio::task::JoinSet;
-use tracing::{
-    Event, Subscriber,
-    field::{Field, Visit},
-    span::{Attributes, Id},
-};
-use tracing_subscriber::{
-    Layer,
-    layer::Context,
-    registry::{LookupSpan, SpanRef},
-};
-use uuid::Uuid;
 
-use crate::{
-    Clock, SystemClock,
-    run::{chain, retrying},
-};
-
-/// Lines of one run between two objects.
-const LINES_MAX: usize = 5_000;
-
-/// Text of one field, in bytes.
-const FIELD_BYTES_MAX: usize = 2 << 10;
+use crate::{Clock, SystemClock, run::retrying};
 
 /// Time between two objects.
 const STORE_PAUSE: Duration = Duration::from_secs(2);
@@ -54,151 +27,18 @@ const READS_MAX: usize = 8;
 /// Bytes of a page's lines, beyond which it ends.
 const PAGE_BYTES_MAX: usize = 2 << 20;
 
-/// The lines of runs that this process drives.
-static OPEN: Mutex<BTreeMap<String, Lines>> = Mutex::new(BTreeMap::new());
+/// Names of objects that a place in a log remembers: what was stored longer ago than the oldest of them has been read.
+const NAMES_MAX: usize = 256;
 
-#[derive(Debug, Default)]
-struct Lines {
-    lines: Vec<String>,
-    left_out: u64,
-    /// Drivers of the run in this process.
-    drivers: usize,
-}
-
-fn open() -> MutexGuard<'static, BTreeMap<String, Lines>> {
-    // A panic between two lines leaves lists that are whole.
-    OPEN.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Collects the events of runs that this process drives.
-#[derive(Clone, Debug)]
-pub struct RunLogLayer {
-    clock: Arc<dyn Clock>,
-}
-
-impl Default for RunLogLayer {
-    fn default() -> Self {
-        Self { clock: Arc::new(SystemClock) }
-    }
-}
-
-/// Which run and step a span is about.
-#[derive(Debug, Default)]
-struct About {
-    run_id: Option<String>,
-    step: Option<String>,
-}
-
-impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for RunLogLayer {
-    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
-        let mut fields = Fields::default();
-        attributes.record(&mut fields);
-        let about = About { run_id: fields.text("run_id"), step: fields.text("step") };
-        if (about.run_id.is_some() || about.step.is_some())
-            && let Some(span) = context.span(id)
-        {
-            span.extensions_mut().insert(about);
-        }
-    }
-
-    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
-        let mut fields = Fields::default();
-        event.record(&mut fields);
-        let mut about = About { run_id: fields.text("run_id"), step: fields.text("step") };
-        for span in context.event_scope(event).into_iter().flatten() {
-            fill(&mut about, &span);
-        }
-        let Some(run_id) = about.run_id else { return };
-        let mut open = open();
-        let Some(kept) = open.get_mut(&run_id) else { return };
-        if kept.lines.len() >= LINES_MAX {
-            kept.left_out += 1;
-            return;
-        }
-        let metadata = event.metadata();
-        let mut line = Map::new();
-        line.insert("time".to_owned(), self.time().into());
-        line.insert("level".to_owned(), metadata.level().as_str().into());
-        line.insert("message".to_owned(), fields.0.remove("message").unwrap_or_default());
-        line.insert("run_id".to_owned(), run_id.into());
-        if let Some(step) = about.step {
-            line.insert("step".to_owned(), step.into());
-        }
-        line.insert("target".to_owned(), metadata.target().into());
-        for (name, value) in fields.0 {
-            line.entry(name).or_insert(value);
-        }
-        kept.lines.push(Value::Object(line).to_string());
-    }
-}
-
-impl RunLogLayer {
-    fn time(&self) -> String {
-        let time = DateTime::from_timestamp_micros(self.clock.now_us()).unwrap_or_default();
-        time.to_rfc3339_opts(SecondsFormat::Micros, true)
-    }
-}
-
-/// Takes from a span what is not known yet: the innermost span counts.
-fn fill<S: for<'a> LookupSpan<'a>>(about: &mut About, span: &SpanRef<'_, S>) {
-    if let Some(outer) = span.extensions().get::<About>() {
-        about.run_id = about.run_id.take().or_else(|| outer.run_id.clone());
-        about.step = about.step.take().or_else(|| outer.step.clone());
-    }
-}
-
-#[derive(Debug, Default)]
-struct Fields(BTreeMap<String, Value>);
-
-impl Fields {
-    fn text(&self, name: &str) -> Option<String> {
-        self.0.get(name).and_then(Value::as_str).map(str::to_owned)
-    }
-
-    fn put(&mut self, field: &Field, value: impl Into<Value>) {
-        self.0.insert(field.name().to_owned(), value.into());
-    }
-}
-
-impl Visit for Fields {
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.put(field, cut(format!("{value:?}")));
-    }
-
-    fn record_str(&mut self, field: &Field, value: &str) {
-        self.put(field, cut(value.to_owned()));
-    }
-
-    fn record_u64(&mut self, field: &Field, value: u64) {
-        self.put(field, value);
-    }
-
-    fn record_i64(&mut self, field: &Field, value: i64) {
-        self.put(field, value);
-    }
-
-    fn record_f64(&mut self, field: &Field, value: f64) {
-        self.put(field, value);
-    }
-
-    fn record_bool(&mut self, field: &Field, value: bool) {
-        self.put(field, value);
-    }
-}
-
-fn cut(mut text: String) -> String {
-    if text.len() > FIELD_BYTES_MAX {
-        let end = (0..=FIELD_BYTES_MAX).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
-        text.truncate(end);
-    }
-    text
+/// The layer of `tracing` that collects the events of runs.
+pub fn run_log_layer() -> RunLogLayer {
+    RunLogLayer::new(|| SystemClock.now_us())
 }
 
 /// Keeps the log of one run while it is driven.
 #[derive(Debug)]
 pub(crate) struct KeptLog {
-    lake: Prefix,
-    run_id: String,
+    collected: Arc<CollectedLog>,
     clock: Arc<dyn Clock>,
     storing: JoinSet<()>,
 }
@@ -206,61 +46,63 @@ pub(crate) struct KeptLog {
 impl KeptLog {
     /// Begins to collect the run's events, and to store them.
     pub(crate) fn begin(lake: &Prefix, run_id: &str, clock: &Arc<dyn Clock>) -> Self {
-        open().entry(run_id.to_owned()).or_default().drivers += 1;
-        let (to, id, now) = (lake.clone(), run_id.to_owned(), Arc::clone(clock));
+        let collected = Arc::new(CollectedLog::begin(lake, run_id));
+        let (log, now) = (Arc::clone(&collected), Arc::clone(clock));
         let mut storing = JoinSet::new();
         storing.spawn(async move {
             loop {
                 tokio::time::sleep(STORE_PAUSE).await;
-                store(&to, &id, now.as_ref()).await;
+                log.store(now.now_us()).await;
             }
         });
-        Self { lake: lake.clone(), run_id: run_id.to_owned(), clock: Arc::clone(clock), storing }
+        Self { collected, clock: Arc::clone(clock), storing }
     }
 
     /// Stores what is left.
     pub(crate) async fn end(mut self) {
         self.storing.shutdown().await;
-        store(&self.lake, &self.run_id, self.clock.as_ref()).await;
+        self.collected.store(self.clock.now_us()).await;
     }
 }
 
-impl Drop for KeptLog {
-    fn drop(&mut self) {
-        let mut open = open();
-        if let Some(lines) = open.get_mut(&self.run_id) {
-            lines.drivers -= 1;
-            if lines.drivers == 0 {
-                open.remove(&self.run_id);
-            }
+/// Where a reader is: all names up to `floor` have been read, and `later` ones beyond it.
+///
+/// Several processes store objects of one run, each by its own clock: one may appear before another that is there already.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Place {
+    floor: String,
+    later: BTreeSet<String>,
+}
+
+impl Place {
+    fn parse(text: &str) -> Self {
+        let mut names = text.split(' ').map(str::to_owned);
+        Self { floor: names.next().unwrap_or_default(), later: names.collect() }
+    }
+
+    fn has_read(&self, name: &str) -> bool {
+        name <= self.floor.as_str() || self.later.contains(name)
+    }
+
+    fn read(&mut self, name: String) {
+        self.later.insert(name);
+        while self.later.len() > NAMES_MAX
+            && let Some(oldest) = self.later.pop_first()
+        {
+            self.floor = oldest;
         }
     }
-}
 
-async fn store(lake: &Prefix, run_id: &str, clock: &dyn Clock) {
-    let (lines, left_out) = match open().get_mut(run_id) {
-        Some(kept) => (std::mem::take(&mut kept.lines), std::mem::take(&mut kept.left_out)),
-        None => return,
-    };
-    if lines.is_empty() {
-        return;
-    }
-    let mut text = lines.join("\n");
-    if left_out > 0 {
-        text.push_str(&format!("\n{{\"level\":\"WARN\",\"message\":\"lines left out\",\"lines\":{left_out}}}"));
-    }
-    text.push('\n');
-    let stored_us = u64::try_from(clock.now_us()).unwrap_or(0);
-    let (key, bytes) = (layout::log_piece(run_id, stored_us, &Uuid::new_v4().to_string()), Bytes::from(text));
-    if let Err(error) = retrying(|| lake.create(&key, bytes.clone())).await {
-        tracing::debug!(error = chain(&error), lines = lines.len(), "log lost");
+    fn text(&self) -> String {
+        let names = std::iter::once(&self.floor).chain(&self.later);
+        names.map(String::as_str).collect::<Vec<_>>().join(" ")
     }
 }
 
 /// A page of what was logged about a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunLogPage {
-    /// One JSON object each, as they came.
+    /// One JSON object each, in the order of their times.
     pub lines: Vec<String>,
     /// Where the next page begins.
     pub after: String,
@@ -275,30 +117,45 @@ pub struct RunLogPage {
 ///   [`ErrorKind::Denied`](lakewright_error::ErrorKind::Denied): the store did not answer, or refused.
 pub async fn read_run_logs(lake: &Prefix, run_id: &str, after: &str) -> Result<RunLogPage> {
     let folder = layout::logs_dir(run_id);
+    let mut place = Place::parse(after);
     let names = retrying(|| list_names(lake, &folder)).await?;
-    let mut names: Vec<String> = names.into_iter().filter(|name| name.as_str() > after).collect();
-    let mut page = RunLogPage { lines: Vec::new(), after: after.to_owned(), is_last: names.len() <= PIECES_MAX };
+    let mut names: Vec<String> = names.into_iter().filter(|name| !place.has_read(name)).collect();
+    if names.is_empty() {
+        return Ok(RunLogPage { lines: Vec::new(), after: after.to_owned(), is_last: true });
+    }
+    let mut is_last = names.len() <= PIECES_MAX;
     names.truncate(PIECES_MAX);
     let reads = names.into_iter().map(|name| {
         let key = format!("{folder}/{name}");
         async move { retrying(|| lake.read(&key)).await.map(|bytes| (name, bytes.unwrap_or_default())) }
     });
     let mut pieces = stream::iter(reads.collect::<Vec<_>>()).buffered(READS_MAX);
-    let mut bytes_read = 0;
+    let (mut lines, mut bytes_read) = (Vec::new(), 0);
     while let Some((name, bytes)) = pieces.try_next().await? {
         bytes_read += bytes.len();
-        page.lines.extend(String::from_utf8_lossy(&bytes).lines().map(str::to_owned));
-        page.after = name;
+        lines.extend(String::from_utf8_lossy(&bytes).lines().map(str::to_owned));
+        place.read(name);
         if bytes_read > PAGE_BYTES_MAX {
-            page.is_last = false;
+            is_last = false;
             break;
         }
     }
-    Ok(page)
+    lines.sort_by_cached_key(|line| time_of(line));
+    Ok(RunLogPage { lines, after: place.text(), is_last })
+}
+
+/// When a line was logged: texts of one form, which sort as times do.
+fn time_of(line: &str) -> String {
+    #[derive(Deserialize)]
+    struct Line {
+        time: String,
+    }
+    serde_json::from_str(line).map_or_else(|_| String::new(), |Line { time }| time)
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
     use tracing::Instrument;
     use tracing_subscriber::layer::SubscriberExt;
 
@@ -312,7 +169,7 @@ mod tests {
     #[tokio::test]
     async fn each_line_has_its_run_and_its_step_and_other_runs_have_their_own() {
         let (lake, clock): (_, Arc<dyn Clock>) = (lake(), Arc::new(SystemClock));
-        let _here = tracing::subscriber::set_default(tracing_subscriber::registry().with(RunLogLayer::default()));
+        let _here = tracing::subscriber::set_default(tracing_subscriber::registry().with(run_log_layer()));
         let (first, second) = (KeptLog::begin(&lake, "r1", &clock), KeptLog::begin(&lake, "r2", &clock));
         let run = tracing::info_span!("run", run_id = "r1", job = "j");
         let step = tracing::info_span!(parent: &run, "step", step = %"z.t", attempt = 1);
@@ -334,13 +191,15 @@ mod tests {
         assert_eq!((&lines[1]["level"], lines[1].get("step")), (&"WARN".into(), None));
         assert_eq!(read_run_logs(&lake, "r1", &page.after).await.unwrap().lines, Vec::<String>::new());
         assert_eq!(read_run_logs(&lake, "r2", "").await.unwrap().lines.len(), 1);
-        assert!(open().is_empty() || !open().contains_key("r3"));
+        assert_eq!(read_run_logs(&lake, "r3", "").await.unwrap().lines.len(), 0);
     }
 
     #[tokio::test]
     async fn lines_beyond_the_limit_are_counted() {
+        /// As the collector has it.
+        const LINES_MAX: usize = 5_000;
         let (lake, clock): (_, Arc<dyn Clock>) = (lake(), Arc::new(SystemClock));
-        let _here = tracing::subscriber::set_default(tracing_subscriber::registry().with(RunLogLayer::default()));
+        let _here = tracing::subscriber::set_default(tracing_subscriber::registry().with(run_log_layer()));
         let log = KeptLog::begin(&lake, "many", &clock);
         for number in 0..LINES_MAX + 7 {
             tracing::info!(run_id = "many", number, "line");
@@ -349,5 +208,37 @@ mod tests {
         let page = read_run_logs(&lake, "many", "").await.unwrap();
         assert_eq!(page.lines.len(), LINES_MAX + 1);
         assert!(page.lines[LINES_MAX].contains("\"lines\":7"), "{}", page.lines[LINES_MAX]);
+    }
+
+    #[tokio::test]
+    async fn lines_of_several_processes_come_once_each_in_the_order_of_their_times() {
+        let lake = lake();
+        let store = async |stored_us: u64, times: &[u32]| {
+            let lines: Vec<String> = times.iter().map(|time| format!("{{\"time\":\"{time:02}\"}}\n")).collect();
+            let key = layout::log_piece("r", stored_us, &stored_us.to_string());
+            lake.create(&key, lines.concat().into()).await.unwrap();
+        };
+        let told = |page: &RunLogPage| page.lines.iter().map(|line| time_of(line)).collect::<Vec<_>>();
+        store(100, &[1, 4]).await;
+        store(200, &[2, 3]).await;
+        let first = read_run_logs(&lake, "r", "").await.unwrap();
+        assert_eq!(told(&first), ["01", "02", "03", "04"]);
+        // Stored by a clock that is behind.
+        store(50, &[5]).await;
+        store(300, &[6]).await;
+        let second = read_run_logs(&lake, "r", &first.after).await.unwrap();
+        assert_eq!(told(&second), ["05", "06"]);
+        assert_eq!(told(&read_run_logs(&lake, "r", &second.after).await.unwrap()), [""; 0]);
+    }
+
+    #[test]
+    fn a_place_in_a_log_is_bounded() {
+        let mut place = Place::default();
+        for number in 0..NAMES_MAX + 10 {
+            place.read(format!("{number:04}"));
+        }
+        assert_eq!((place.floor.as_str(), place.later.len()), ("0009", NAMES_MAX));
+        assert_eq!(Place::parse(&place.text()), place);
+        assert!(place.has_read("0003") && place.has_read("0100") && !place.has_read("0999"));
     }
 }

@@ -6,6 +6,8 @@ Beside AWS's calls it takes these, all with POST:
   /control/fresh           forgets everything; makes the bucket `clusters`; gives {"subnet": ..., "vpc": ...}
   /control/fault?KIND=N    the Nth call from now on that changes something is refused (KIND `refuse`) or done and its
                            answer lost (KIND `lose`); 0 is none. Gives the changing calls that came since the last one
+  /control/loopback        from now on task nodes get addresses of loopback, 127.0.1.1 and so on, each once
+  /control/task-nodes      of the newest cluster: {"wanted": N, "addresses": [...], "resizes": [{"wanted": N, "leave": [...]}]}
   /control/listing         everything of the account that somebody made: {kind: [names]}
 """
 import io
@@ -28,6 +30,8 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoReque
 from werkzeug.serving import make_server
 
 ACCOUNT, REGION, BUCKET = "123456789012", os.environ.get("CLOUD_REGION", "eu-central-1"), "clusters"
+# Whether roles and subnets are another server's, which is then the one to know them.
+ANY_ROLE = "CLOUD_ANY_ROLE" in os.environ
 READS = re.compile(r"^(Get|List|Describe|Head)")
 
 # Of AWS's own policies the only one that anybody here attaches: to load all of them takes longer than a test.
@@ -67,6 +71,7 @@ def add_fleet(self, cluster, asked):
         "InstanceTypeSpecifications": [{"InstanceType": one["InstanceType"]} for one in asked["InstanceTypeConfigs"]],
     }
     fleets_of(cluster).append(fleet)
+    cluster.instance_collection_type = "INSTANCE_FLEET"
     kind = asked["InstanceTypeConfigs"][0]["InstanceType"]
     group = InstanceGroup(cluster.id, on_demand + spot, asked["InstanceFleetType"], kind, instance_group_id="")
     if on_demand + spot:
@@ -74,6 +79,7 @@ def add_fleet(self, cluster, asked):
                                             is_instance_type_default=False)
         for instance in made.instances:
             cluster.add_instance(Instance(ec2_instance=instance, instance_group=group, instance_fleet_id=fleet["Id"]))
+        move_to_loopback(cluster)
     return fleet
 
 
@@ -81,10 +87,10 @@ run_job_flow_of_moto = ElasticMapReduceResponse.run_job_flow
 
 
 def run_job_flow(self):
-    # EMR refuses what was not made before; moto takes any name.
+    # EMR refuses what was not made before; moto takes any name. Where another server has the roles, it knows.
     names = [role.name for role in backend("iam", "aws").roles.values()]
     profiles = [profile.name for profile in backend("iam", "aws").instance_profiles.values()]
-    if self._get_param("ServiceRole") not in names or self._get_param("JobFlowRole") not in profiles:
+    if not ANY_ROLE and (self._get_param("ServiceRole") not in names or self._get_param("JobFlowRole") not in profiles):
         raise InvalidRequest("Invalid InstanceProfile or ServiceRole")
     result = run_job_flow_of_moto(self)
     for fleet in self._get_param("Instances.InstanceFleets", []):
@@ -92,6 +98,7 @@ def run_job_flow(self):
     policy = self._get_param("AutoTerminationPolicy")
     if policy:
         self.backend.clusters[result.result["JobFlowId"]].idle = plain(policy)
+    move_to_loopback(self.backend.clusters[result.result["JobFlowId"]])
     return result
 
 
@@ -113,6 +120,47 @@ def modify_instance_fleet(self):
                 if asked.get(f"Target{kind}Capacity") is not None:
                     fleet[f"Target{kind}Capacity"] = fleet[f"Provisioned{kind}Capacity"] = asked[f"Target{kind}Capacity"]
     return EmptyResult()
+
+
+# Whether task nodes have addresses of loopback, so that processes of this machine can be them, and the last one given.
+loopback = {"on": False, "last": 0}
+
+
+def move_to_loopback(cluster):
+    for node in cluster.ec2_instances if loopback["on"] else []:
+        interface = node.ec2_instance.nics[0]
+        if node.instance_group.role == "TASK" and not interface.private_ip_address.startswith("127."):
+            loopback["last"] += 1
+            interface.private_ip_address = f"127.0.1.{loopback['last']}"
+
+
+def modify_instance_groups(self):
+    for asked in map(plain, self._get_param("InstanceGroups", [])):
+        group = self.backend.instance_groups[asked["InstanceGroupId"]]
+        cluster = self.backend.clusters[group.cluster_id]
+        wanted = int(asked["InstanceCount"])
+        policy = asked.get("ShrinkPolicy", {}).get("InstanceResizePolicy", {})
+        named = policy.get("InstancesToTerminate", [])
+        nodes = [node for node in cluster.ec2_instances if node.instance_group is group]
+        if set(named) - {node.ec2_instance_id for node in nodes}:
+            raise InvalidRequest("an instance to terminate is not of this group")
+        leave = [node.private_ip_address for node in nodes if node.ec2_instance_id in named]
+        # Those that are named go first, then whoever EMR likes.
+        stay = sorted(nodes, key=lambda node: node.ec2_instance_id in named)[:wanted]
+        cluster.ec2_instances = [node for node in cluster.ec2_instances if node.instance_group is not group or node in stay]
+        if wanted > len(nodes):
+            self.backend.run_instances(cluster.id, {"instance_count": wanted - len(nodes), "instance_type": group.instance_type}, group)
+        group.set_instance_count(wanted)
+        move_to_loopback(cluster)
+        cluster.resizes = [*getattr(cluster, "resizes", []), {"wanted": wanted, "leave": sorted(leave)}]
+    return EmptyResult()
+
+
+def task_nodes():
+    cluster = list(backend("emr").clusters.values())[-1]
+    nodes = [node for node in cluster.ec2_instances if node.instance_group.role == "TASK"]
+    return {"wanted": len(nodes), "addresses": sorted(node.private_ip_address for node in nodes),
+            "resizes": getattr(cluster, "resizes", [])}
 
 
 def add_instance_groups(self):
@@ -148,7 +196,7 @@ class InvalidRequest(Exception):
 
 # An address without a region would be us-east-1's.
 ElasticMapReduceResponse.get_region_from_url = lambda *_: REGION
-for added in [list_security_configurations, run_job_flow, add_instance_groups, list_instance_fleets, add_instance_fleet,
+for added in [list_security_configurations, run_job_flow, add_instance_groups, modify_instance_groups, list_instance_fleets, add_instance_fleet,
               modify_instance_fleet, get_auto_termination_policy, put_auto_termination_policy, remove_auto_termination_policy,
               get_managed_scaling_policy]:
     setattr(ElasticMapReduceResponse, added.__name__, added)
@@ -205,6 +253,7 @@ class Front:
     def control(self, command, environ):
         if command == "fresh":
             moto_api_backend.reset()
+            loopback.update(on=False, last=0)
             self.at, self.changes = 0, []
             iam = backend("iam", "aws")
             iam.managed_policies[EMR_POLICY.arn] = EMR_POLICY
@@ -216,7 +265,10 @@ class Front:
             (self.kind, at), = ((kind, values[0]) for kind, values in parse_qs(environ["QUERY_STRING"]).items())
             self.at, self.changes = int(at), []
             return {"changes": changes}
-        return listing()
+        if command == "loopback":
+            loopback["on"] = True
+            return {}
+        return task_nodes() if command == "task-nodes" else listing()
 
 
 def listing():

@@ -121,6 +121,9 @@ async fn serve(bucket: Arc<Bucket>, mut stream: TcpStream) -> io::Result<()> {
         text.extend_from_slice(b"\r\n");
         text.extend_from_slice(&body);
         stream.write_all(&text).await?;
+        if head.lines().any(|line| line.eq_ignore_ascii_case("connection: close")) {
+            return Ok(());
+        }
     }
 }
 

@@ -23,22 +23,27 @@ fn compose() -> Option<(&'static str, &'static [&'static str])> {
 
 #[test]
 fn the_compose_file_is_one() {
-    let Some((program, first)) = compose() else {
+    let machines = compose();
+    let other = requirement::variable("LAKEWRIGHT_COMPOSE");
+    let programs: Vec<(&str, &[&str])> =
+        machines.into_iter().chain(other.as_deref().map(|program| (program, &[][..]))).collect();
+    if programs.is_empty() {
         requirement::skip("reading the compose file", "docker-compose");
-        return;
-    };
-    let file = tidy::root().join("deploy/docker/compose.yaml");
-    let output = Command::new(program)
-        .args(first)
-        .arg("--file")
-        .arg(file)
-        .args(["config", "--services"])
-        .output()
-        .expect("compose starts");
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "{output:?}");
-    for service in ["s3", "sample", "prepare", "scheduler", "standby", "executor"] {
-        assert!(said.lines().any(|line| line == service), "no service {service}: {said}");
+    }
+    for (program, first) in programs {
+        let file = tidy::root().join("deploy/docker/compose.yaml");
+        let output = Command::new(program)
+            .args(first)
+            .arg("--file")
+            .arg(file)
+            .args(["config", "--services"])
+            .output()
+            .expect("compose starts");
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{program}: {output:?}");
+        for service in ["s3", "sample", "prepare", "scheduler", "standby", "executor"] {
+            assert!(said.lines().any(|line| line == service), "{program}: no service {service}: {said}");
+        }
     }
 }
 
@@ -54,7 +59,9 @@ fn a_fleet_in_containers_gives_the_rows_of_an_embedded_run() {
         return;
     }
     let mut command = Command::new(tidy::root().join("deploy/docker/check"));
-    command.arg(env!("CARGO_BIN_EXE_lakewright-under-test"));
+    // What is distributed, where it was built; else what the other tests run.
+    let distributed = requirement::variable("LAKEWRIGHT_EMR");
+    command.arg(distributed.unwrap_or_else(|| env!("CARGO_BIN_EXE_lakewright-under-test").to_owned()));
     command.args(requirement::python(test)).stdin(Stdio::null());
     let output = command.output().expect("the check starts");
     let [said, told] = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());

@@ -76,11 +76,11 @@ fn ctrl_c_ends_a_run_with_nothing_or_all_published() {
 
 /// A file system of a few megabytes, unmounted when it is dropped.
 #[derive(Debug)]
-struct SmallDisk(PathBuf);
+pub(crate) struct SmallDisk(PathBuf);
 
 impl SmallDisk {
     /// Mounts one over `folder`; none if this user may not.
-    fn mount(folder: &Path, size: &str) -> Option<Self> {
+    pub(crate) fn mount(folder: &Path, size: &str) -> Option<Self> {
         fs::create_dir_all(folder).expect("the folder can be made");
         let mounted = Command::new("mount")
             .args(["-t", "tmpfs", "-o", &format!("size={size}"), "lakewright-test"])

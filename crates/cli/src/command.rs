@@ -22,6 +22,7 @@ mod reference;
 mod rejects;
 mod run;
 mod runs;
+mod scaling;
 mod service;
 mod sql;
 mod submit;

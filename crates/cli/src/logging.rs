@@ -5,7 +5,7 @@
 use std::io;
 
 use lakewright_error::{Error, ErrorKind, Result};
-use lakewright_scheduler::RunLogLayer;
+use lakewright_scheduler::run_log_layer;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{Layer, filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
 
@@ -20,10 +20,12 @@ pub(crate) fn start(filter: &str) -> Result<()> {
     // Executors count in a form of their own, which Ballista takes for a mistake.
     let targets = targets.with_target("ballista_scheduler::display", LevelFilter::OFF);
     let stderr = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(false).with_filter(targets);
-    let of_runs = RunLogLayer::default().with_filter(
+    let of_runs = run_log_layer().with_filter(
         Targets::new()
             .with_default(LevelFilter::WARN)
             .with_target("lakewright", LevelFilter::INFO)
+            // A line a task is much for stderr, and what a run's log is for.
+            .with_target("lakewright_executor::tasks", LevelFilter::DEBUG)
             .with_target("ballista_scheduler::display", LevelFilter::OFF),
     );
     // One process may work in several places; the first one's filter stays.

@@ -9,6 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use lakewright_cluster::{AwsSettings, profile_credentials};
 use lakewright_compiler::{Diagnostic, Job, JobFolder, compile_job};
 use lakewright_engine::{Engine, EngineSettings};
 use lakewright_error::{Error, ErrorKind, Result};
@@ -95,8 +96,14 @@ impl Invocation {
         let input = SettingsInput { environment: &self.environment, root, flags: &self.flags, machine: &machine };
         let settings = Settings::load(&input)?;
         logging::start(&settings.log)?;
+        let variables = &self.environment.variables;
+        let credentials = profile_credentials(AwsSettings {
+            variables: variables.clone(),
+            home: variables.get("HOME").map(PathBuf::from),
+            ..AwsSettings::default()
+        });
         // A process has one command line: that the stores are set already is a test's doing.
-        let _ = Stores::new(settings.s3.clone()).set_for_process();
+        let _ = Stores::new(settings.s3.clone()).with_credentials(credentials).set_for_process();
         for (variable, meant) in &settings.mistyped_variables {
             self.output.note(&format!("warning: {variable} is no setting; did you mean {meant}?"));
         }

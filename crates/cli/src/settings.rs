@@ -8,6 +8,7 @@
 mod capacity;
 mod machine;
 mod reference;
+mod scaling;
 mod size;
 
 use std::{
@@ -32,6 +33,7 @@ pub(crate) use self::{
     capacity::Capacity,
     machine::Machine,
     reference::{DEFINITIONS, settings_page},
+    scaling::{MachineRange, Scaling},
     size::parse_bytes,
 };
 
@@ -134,6 +136,15 @@ struct RawSettings {
     fleet_shares_disk: Option<bool>,
     #[serde(default, deserialize_with = "size::bytes")]
     single_executor_limit: Option<u64>,
+    #[serde(default, deserialize_with = "scaling::range")]
+    scale: Option<MachineRange>,
+    scale_cluster: Option<String>,
+    #[serde(default, deserialize_with = "size::time")]
+    scale_after: Option<Duration>,
+    #[serde(default, deserialize_with = "size::time")]
+    scale_idle: Option<Duration>,
+    #[serde(default, deserialize_with = "size::time")]
+    scale_cooldown: Option<Duration>,
 }
 
 /// Locations, as a list or in one text with commas between them.
@@ -190,6 +201,8 @@ pub(crate) struct Settings {
     pub(crate) raw_roots: Vec<String>,
     /// How much a scheduler takes on.
     pub(crate) capacity: Capacity,
+    /// How a scheduler has its fleet scaled.
+    pub(crate) scaling: Scaling,
     /// Where the executors of a fleet join, if there is a fleet.
     pub(crate) fleet: Option<String>,
     /// The name by which other machines of the fleet reach this one.
@@ -268,6 +281,7 @@ impl Settings {
         // What a flag says is taken from where the user stands, everything else from the project.
         let base = |key: &str| if origin_of(key).starts_with("--") { working_dir } else { root };
         let capacity = Capacity::of(&raw, &origin_of)?;
+        let scaling = Scaling::of(&raw, &origin_of)?;
         let memory_bytes = raw.memory.unwrap_or(DEFAULT_MEMORY).bytes(input.machine.memory_bytes);
         if memory_bytes < MEMORY_BYTES_MIN {
             return Err(invalid("memory", &origin_of("memory"), "at least 16MB are needed"));
@@ -311,6 +325,7 @@ impl Settings {
             token_file: in_project("token_file", &raw.token_file, ".lakewright/tokens.json"),
             raw_roots,
             capacity,
+            scaling,
             fleet: raw.fleet.filter(|address| !address.is_empty()),
             fleet_host: raw.fleet_host.filter(|host| !host.is_empty()),
             fleet_shares_disk: raw.fleet_shares_disk.unwrap_or(false),
@@ -359,6 +374,7 @@ impl Settings {
             "fleet_host" => self.fleet_host.clone().unwrap_or_default(),
             "fleet_shares_disk" => self.fleet_shares_disk.to_string(),
             "single_executor_limit" => size::text(self.single_executor_limit_bytes),
+            "scale" | "scale_cluster" | "scale_after" | "scale_idle" | "scale_cooldown" => self.scaling.text(key),
             _ => String::new(),
         }
     }

@@ -192,12 +192,24 @@ impl Client {
     }
 }
 
-/// The error that a status stands for. A connection that broke has no kind of its own in gRPC.
+/// The error that a status stands for. A connection that broke has no kind of its own in gRPC: its status was made on this
+/// side and has a source, which one that came over the connection never has.
 fn error_of(status: &Status) -> lakewright_error::Error {
-    let is_transport = std::error::Error::source(status).is_some_and(|source| source.is::<tonic::transport::Error>());
-    if is_transport {
+    if std::error::Error::source(status).is_some() {
         return lakewright_error::Error::new(ErrorKind::Unavailable, "the connection to the scheduler broke")
             .with_source(status.clone());
     }
     error_in(status)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_that_breaks_while_an_answer_is_read_may_be_tried_again_elsewhere() {
+        let broken = Status::from_error(Box::new(std::io::Error::other("error reading a body from connection")));
+        assert_eq!(error_of(&broken).kind(), ErrorKind::Unavailable);
+        assert_eq!(error_of(&Status::internal("of the scheduler")).kind(), ErrorKind::Internal);
+    }
 }

@@ -113,6 +113,11 @@ pub(crate) fn settings_file(spec: &ClusterSpec) -> String {
         ("LAKEWRIGHT_S3_REGION".to_owned(), spec.region.clone()),
         ("LAKEWRIGHT_TOKEN_FILE".to_owned(), "/var/lib/lakewright/tokens.json".to_owned()),
     ]);
+    if let Some(task) = &spec.task
+        && let Some(count_max) = task.count_max
+    {
+        lines.insert("LAKEWRIGHT_SCALE".to_owned(), format!("{}..{count_max}", task.count));
+    }
     for (key, value) in &spec.settings {
         lines.insert(format!("LAKEWRIGHT_{}", key.to_uppercase()), value.clone());
     }
@@ -223,5 +228,8 @@ mod tests {
         assert!(text.contains("LAKEWRIGHT_LAKE=\"s3://my-bucket/lake\"\n"));
         assert!(text.contains("LAKEWRIGHT_LOG=\"info\"\n"));
         assert!(text.contains("AWS_REGION=\"eu-central-1\"\n"));
+        assert!(!text.contains("LAKEWRIGHT_SCALE"), "off unless asked for");
+        let scaled = TEMPLATE.replace("count = 0", "count = 0\ncount_max = 8");
+        assert!(settings_file(&ClusterSpec::parse(&scaled).unwrap()).contains("LAKEWRIGHT_SCALE=\"0..8\"\n"));
     }
 }

@@ -72,7 +72,7 @@ pub(crate) fn security_configuration() -> Value {
 
 fn instances(spec: &ClusterSpec, parts: &Parts<'_>) -> Value {
     let fleets = spec.has_fleets();
-    let wanted = spec.groups().into_iter().filter(|(_, group)| group.count > 0);
+    let wanted = spec.groups().into_iter().filter(|(_, group)| group.count_at_start() > 0);
     let groups: Vec<Value> = wanted.map(|(role, group)| node_group(role, group, fleets)).collect();
     let mut instances = json!({
         "KeepJobFlowAliveWhenNoSteps": true,
@@ -104,6 +104,7 @@ pub(crate) fn node_group(role: &str, group: &Group, fleets: bool) -> Value {
         }]})
     });
     let spot = group.market == Market::Spot;
+    let count = group.count_at_start();
     let with_disks = |mut value: Value| {
         if let Some(disks) = &disks {
             value["EbsConfiguration"] = disks.clone();
@@ -115,7 +116,7 @@ pub(crate) fn node_group(role: &str, group: &Group, fleets: bool) -> Value {
             "Name": name,
             "InstanceRole": role,
             "InstanceType": group.instance_types.first(),
-            "InstanceCount": group.count,
+            "InstanceCount": count,
             "Market": if spot { "SPOT" } else { "ON_DEMAND" },
         }));
     }
@@ -124,8 +125,8 @@ pub(crate) fn node_group(role: &str, group: &Group, fleets: bool) -> Value {
     let mut fleet = json!({
         "Name": name,
         "InstanceFleetType": role,
-        "TargetOnDemandCapacity": if spot { 0 } else { group.count },
-        "TargetSpotCapacity": if spot { group.count } else { 0 },
+        "TargetOnDemandCapacity": if spot { 0 } else { count },
+        "TargetSpotCapacity": if spot { count } else { 0 },
         "InstanceTypeConfigs": types,
     });
     if spot {
@@ -167,6 +168,13 @@ mod tests {
         assert!(request["Tags"].to_string().contains("lakewright:cluster"));
         let action = &request["BootstrapActions"][0]["ScriptBootstrapAction"];
         assert!(action["Path"].as_str().unwrap().ends_with("/bootstrap.sh"));
+    }
+
+    #[test]
+    fn a_task_group_that_is_scaled_begins_with_one_node_though_none_stays() {
+        let request = request(&TEMPLATE.replace("count = 0", "count = 0\ncount_max = 8"));
+        let groups = request["Instances"]["InstanceGroups"].as_array().unwrap();
+        assert_eq!((groups.len(), &groups[2]["InstanceCount"]), (3, &json!(1)));
     }
 
     #[test]

@@ -146,7 +146,7 @@ impl Cluster {
         match group {
             Some(_) if before == u64::from(count) => report(&format!("{name} nodes: {count}, as they are")),
             Some(group) => {
-                self.aws.resize_group(id, group, count, spec.market == Market::Spot).await?;
+                self.aws.resize_group(id, group, count, spec.market == Market::Spot, &[]).await?;
                 report(&format!("{name} nodes: {before} -> {count}"));
             }
             // EMR starts no empty group, and none is needed for nobody.
@@ -230,12 +230,13 @@ impl Cluster {
 }
 
 /// EMR's name of a group's role.
-fn role_of(group: &Value) -> String {
+pub(crate) fn role_of(group: &Value) -> String {
     let of_group = text(group, &["InstanceGroupType"]);
     if of_group.is_empty() { text(group, &["InstanceFleetType"]) } else { of_group }
 }
 
-fn group_status(group: &Value) -> GroupStatus {
+/// The status of a group, or of a fleet.
+pub(crate) fn group_status(group: &Value) -> GroupStatus {
     let number =
         |names: &[&str]| -> u64 { names.iter().filter_map(|name| group.get(*name).and_then(Value::as_u64)).sum() };
     let role = match role_of(group).as_str() {

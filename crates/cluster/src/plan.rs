@@ -167,7 +167,8 @@ fn nodes(spec: &ClusterSpec) -> String {
     let parts = spec.groups().into_iter().map(|(role, group)| {
         let market = if group.market == Market::Spot { " spot" } else { "" };
         let role = if role == "MASTER" { "primary".to_owned() } else { role.to_lowercase() };
-        format!("{role} {} x {}{market}", group.count, group.instance_types.join(" or "))
+        let most = group.count_max.map(|most| format!(" to {most}")).unwrap_or_default();
+        format!("{role} {}{most} x {}{market}", group.count, group.instance_types.join(" or "))
     });
     format!("{}: {}", spec.release, parts.collect::<Vec<_>>().join(", "))
 }

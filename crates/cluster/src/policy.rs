@@ -81,7 +81,25 @@ pub fn node_policy(spec: &ClusterSpec) -> Value {
             "Resource": key,
         }));
     }
+    if spec.task.as_ref().is_some_and(|task| task.count_max.is_some()) {
+        statements.push(scaling(spec, partition));
+    }
     json!({ "Version": "2012-10-17", "Statement": statements })
+}
+
+/// What the scheduler needs to scale its task nodes: its own cluster's, told by the tag.
+fn scaling(spec: &ClusterSpec, partition: &str) -> Value {
+    json!({
+        "Sid": "ScaleOwnTaskNodes",
+        "Effect": "Allow",
+        "Action": [
+            "elasticmapreduce:DescribeCluster", "elasticmapreduce:ListInstances",
+            "elasticmapreduce:ListInstanceGroups", "elasticmapreduce:ModifyInstanceGroups",
+            "elasticmapreduce:ListInstanceFleets", "elasticmapreduce:ModifyInstanceFleet",
+        ],
+        "Resource": format!("arn:{partition}:elasticmapreduce:{}:*:cluster/*", spec.region),
+        "Condition": { "StringEquals": { format!("elasticmapreduce:ResourceTag/{CLUSTER_TAG}"): spec.name } },
+    })
 }
 
 /// Listing is a right on the bucket; the condition keeps it to the prefixes.
@@ -164,6 +182,17 @@ mod tests {
         let listing = statement(&policy, "List0");
         assert_eq!(listing["Resource"], "arn:aws:s3:::my-bucket");
         assert!(listing["Condition"]["StringLike"]["s3:prefix"].to_string().contains("\"lakewright/music/*\""));
+    }
+
+    #[test]
+    fn nodes_may_resize_their_own_cluster_only_and_only_if_it_is_scaled() {
+        let text = TEMPLATE.to_owned();
+        let policy = node_policy(&ClusterSpec::parse(&text).unwrap());
+        assert!(!policy.to_string().contains("elasticmapreduce:Modify"), "{policy}");
+        let text = text.replace("count = 0", "count = 0\ncount_max = 8");
+        let scaling = statement(&node_policy(&ClusterSpec::parse(&text).unwrap()), "ScaleOwnTaskNodes");
+        assert_eq!(scaling["Condition"]["StringEquals"]["elasticmapreduce:ResourceTag/lakewright:cluster"], "music");
+        assert!(!scaling["Action"].to_string().contains("Terminate"), "{scaling}");
     }
 
     #[test]

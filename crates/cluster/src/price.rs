@@ -1,6 +1,7 @@
 //! What a cluster costs an hour, about.
 //!
-//! Invariant: an estimate. It is made of list prices of one region, and says of every type that it does not know.
+//! Invariant: an estimate. It is made of list prices of one region as they were written down at [`PRICES_AS_OF`], says of
+//! every type that it does not know, and never asks AWS.
 
 use serde::Serialize;
 
@@ -12,6 +13,12 @@ const EMR_MAX: f64 = 0.27;
 /// gp3 in dollars for a GiB an hour.
 const DISK_GB_HOUR: f64 = 0.08 / 730.0;
 
+/// When the table was written down: year and month.
+pub(crate) const PRICES_AS_OF: &str = "2026-11";
+
+/// From EC2's price list for Linux (aws.amazon.com/ec2/pricing/on-demand); EMR's and EBS's are those of
+/// aws.amazon.com/emr/pricing and aws.amazon.com/ebs/pricing. Larger sizes cost in proportion.
+///
 /// Dollars an hour of the size `large` on demand in us-east-1, by family.
 const LARGE: [(&str, f64); 30] = [
     ("c5", 0.085),
@@ -51,8 +58,12 @@ const LARGE: [(&str, f64); 30] = [
 pub struct Cost {
     /// Its groups.
     pub groups: Vec<GroupCost>,
+    /// When the prices were written down: year and month.
+    pub prices_as_of: &'static str,
     /// Dollars an hour of all groups whose types are known.
     pub dollars_per_hour: f64,
+    /// The same when the scheduler has asked for all task nodes that it may have.
+    pub dollars_per_hour_max: f64,
     /// Types whose price is not known.
     pub unknown_types: Vec<String>,
 }
@@ -82,7 +93,13 @@ pub(crate) fn cost(spec: &ClusterSpec) -> Cost {
         .map(|group| group.instance_type.clone())
         .collect();
     unknown_types.dedup();
-    Cost { dollars_per_hour: groups.iter().filter_map(|group| group.dollars_per_hour).sum(), groups, unknown_types }
+    let dollars_per_hour = groups.iter().filter_map(|group| group.dollars_per_hour).sum();
+    let more = spec.task.as_ref().and_then(|task| {
+        let more = task.count_max?.saturating_sub(task.count);
+        of_group("task", &Group { count: more, ..task.clone() }).dollars_per_hour
+    });
+    let dollars_per_hour_max = dollars_per_hour + more.unwrap_or(0.0);
+    Cost { prices_as_of: PRICES_AS_OF, dollars_per_hour, dollars_per_hour_max, groups, unknown_types }
 }
 
 fn of_group(role: &'static str, group: &Group) -> GroupCost {
@@ -127,6 +144,17 @@ mod tests {
         near("r6i.24xlarge", 6.048 + 0.27);
         assert_eq!(of_type("x99.large"), None);
         assert_eq!(of_type("m6i.metal"), None);
+    }
+
+    #[test]
+    fn a_fleet_that_is_scaled_says_what_it_may_come_to() {
+        let fixed = cost(&ClusterSpec::parse(TEMPLATE).unwrap());
+        assert_eq!(fixed.dollars_per_hour, fixed.dollars_per_hour_max);
+        let scaled = TEMPLATE.replace("count = 0", "count = 0\ncount_max = 10");
+        let scaled = cost(&ClusterSpec::parse(&scaled).unwrap());
+        assert_eq!(scaled.dollars_per_hour, fixed.dollars_per_hour);
+        let node = of_type("r6id.xlarge").unwrap();
+        assert!((scaled.dollars_per_hour_max - fixed.dollars_per_hour - 10.0 * node).abs() < 1e-9);
     }
 
     #[test]

@@ -64,6 +64,7 @@ struct StorageFile {
 struct GroupFile {
     instance_types: Vec<String>,
     count: Option<u32>,
+    count_max: Option<u32>,
     market: Option<Market>,
     disk_gb: Option<u32>,
     price_per_hour: Option<f64>,
@@ -117,8 +118,10 @@ pub struct ClusterSpec {
 pub struct Group {
     /// Types, the one that is wanted most first.
     pub instance_types: Vec<String>,
-    /// How many.
+    /// How many; of those that are scaled, how many stay.
     pub count: u32,
+    /// How many the scheduler may ask for while tasks wait; without it, it leaves them as they are.
+    pub count_max: Option<u32>,
     /// How they are paid.
     pub market: Market,
     /// A data disk beside what the type has, in GiB.
@@ -326,15 +329,36 @@ impl GroupFile {
             }
             (_, count) => count.unwrap_or(1),
         };
+        check_count_max(&key("count_max"), role, count, self.count_max)?;
         if self.disk_gb.is_some_and(|gigabytes| !(10..=16_384).contains(&gigabytes)) {
             return Err(wrong(&key("disk_gb"), "", "a disk has 10 to 16384 GiB"));
         }
         if self.price_per_hour.is_some_and(|price| !price.is_finite() || price < 0.0) {
             return Err(wrong(&key("price_per_hour"), "", "dollars an hour"));
         }
-        let Self { instance_types, disk_gb, price_per_hour, .. } = self;
-        Ok(Group { instance_types, count, market, disk_gb, price_per_hour })
+        let Self { instance_types, count_max, disk_gb, price_per_hour, .. } = self;
+        Ok(Group { instance_types, count, count_max, market, disk_gb, price_per_hour })
     }
+}
+
+impl Group {
+    /// How many there are when the cluster has begun. A group that is scaled begins with one at least: EMR makes no empty
+    /// one, and the scheduler only changes what is there.
+    pub(crate) fn count_at_start(&self) -> u32 {
+        if self.count_max.is_some() { self.count.max(1) } else { self.count }
+    }
+}
+
+fn check_count_max(key: &str, role: &str, count: u32, count_max: Option<u32>) -> Result<()> {
+    let Some(count_max) = count_max else { return Ok(()) };
+    let shown = count_max.to_string();
+    if role != "task" {
+        return Err(wrong(key, &shown, "only task nodes come and go"));
+    }
+    if count_max < count.max(1) || count_max > COUNT_MAX {
+        return Err(wrong(key, &shown, "at least `count` and 1, at most 2000 nodes"));
+    }
+    Ok(())
 }
 
 fn wrong(key: &str, value: &str, why: &str) -> Error {
@@ -424,8 +448,20 @@ fn check_tags(tags: &BTreeMap<String, String>) -> Result<()> {
 fn check_settings(settings: &BTreeMap<String, toml::Value>) -> Result<BTreeMap<String, String>> {
     let mut checked = BTreeMap::new();
     for (key, value) in settings {
-        let own =
-            ["lake", "raw", "raw_roots", "fleet", "fleet_host", "certs", "token", "token_file", "s3_region", "listen"];
+        let own = [
+            "lake",
+            "raw",
+            "raw_roots",
+            "fleet",
+            "fleet_host",
+            "certs",
+            "token",
+            "token_file",
+            "s3_region",
+            "listen",
+            "scale",
+            "scale_cluster",
+        ];
         if own.contains(&key.as_str()) {
             return Err(wrong("settings", key, "the cluster sets it itself"));
         }

@@ -15,6 +15,7 @@ mod query;
 mod relation;
 mod rewrite;
 mod row_number;
+mod run_log;
 mod session;
 mod write;
 
@@ -23,6 +24,7 @@ pub use lakewright_json::{Profile, ProposedColumn};
 pub use query::Rows;
 pub use relation::{RawScan, Relation, TableScan, profile_objects, register_relation, register_rows};
 pub use rewrite::rewrite_files;
+pub use run_log::{CollectedLog, RunLogLayer};
 pub use session::{Engine, EngineSettings};
 pub use write::{
     RowRule, RuleAction, RuleReport, StepProgress, TableWrite, WriteOutput, WriteShare, execute_table_write,

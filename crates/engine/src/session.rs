@@ -32,7 +32,7 @@ use lakewright_lake::Prefix;
 
 use crate::{
     fault,
-    fleet::{FLEET_MESSAGE_BYTES_MAX, LocalFiles, OpenedStores},
+    fleet::{FLEET_MESSAGE_BYTES_MAX, LocalFiles, OpenedStores, TaskOrigin},
     functions::{with_functions, with_functions_of},
     row_number::NumberRows,
     write::WritePlanner,
@@ -116,11 +116,12 @@ impl Engine {
         SessionContext::new_with_state(self.session_builder().with_config(config).build())
     }
 
-    /// A new session whose plans run on a fleet, in up to `partitions` tasks a stage.
-    pub fn fleet_session(&self, partitions: usize) -> SessionContext {
+    /// A new session whose plans run on a fleet, in up to `partitions` tasks a stage, each of which knows its origin.
+    pub fn fleet_session(&self, partitions: usize, origin: TaskOrigin) -> SessionContext {
+        let config = self.fleet_config().with_option_extension(origin);
         let state = self
             .session_builder()
-            .with_config(self.fleet_config().with_target_partitions(partitions.max(1)))
+            .with_config(config.with_target_partitions(partitions.max(1)))
             .with_physical_optimizer_rules(self.fleet_rules())
             .build();
         SessionContext::new_with_state(state)
@@ -206,7 +207,9 @@ fn fleet_config(settings: &EngineSettings) -> SessionConfig {
         .set_bool(BALLISTA_SCHEDULER_SHARE_FILE_STATISTICS_CACHE, false)
         .set_u64(BALLISTA_CLIENT_GRPC_MAX_MESSAGE_SIZE, FLEET_MESSAGE_BYTES_MAX.into())
         // As embedded: a build side that does not fit is an error that says so. Merging would sort both sides always.
-        .set_bool("datafusion.optimizer.prefer_hash_join", true);
+        .set_bool("datafusion.optimizer.prefer_hash_join", true)
+        // Settings that a session does not know are dropped when a task arrives.
+        .with_option_extension(TaskOrigin::default());
     session_config(config, settings)
 }
 

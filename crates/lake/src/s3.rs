@@ -4,7 +4,8 @@
 //! passes the [`http`] service: it limits requests in flight, slows down when the store asks to, gives up on silence,
 //! and turns refusals into an [`S3Fault`].
 //!
-//! Invariant: keys are read from the environment, a web identity or the machine's role only; no setting holds a secret.
+//! Invariant: keys are read from the environment, a web identity or the machine's role, or given by whoever makes the stores;
+//! no setting holds a secret.
 
 mod fault;
 mod http;
@@ -18,7 +19,7 @@ use std::{
 use lakewright_error::{Error, ErrorKind, Result};
 use object_store::{
     BackoffConfig, ClientOptions, HeaderValue, ObjectStore, RetryConfig,
-    aws::{AmazonS3Builder, AmazonS3ConfigKey, S3ConditionalPut},
+    aws::{AmazonS3Builder, AmazonS3ConfigKey, AwsCredentialProvider, S3ConditionalPut},
 };
 use url::Url;
 
@@ -90,9 +91,16 @@ impl About {
 /// # Errors
 /// - [`ErrorKind::Invalid`]: the endpoint is no URL, or a variable of AWS's does not parse.
 /// - [`ErrorKind::Denied`]: one half of a key is set without the other.
-pub(crate) fn open_bucket(settings: &S3Settings, bucket: &str) -> Result<Bucket> {
+pub(crate) fn open_bucket(
+    settings: &S3Settings,
+    credentials: Option<&AwsCredentialProvider>,
+    bucket: &str,
+) -> Result<Bucket> {
     let mut builder = AmazonS3Builder::from_env().with_bucket_name(bucket);
-    check_key(&builder)?;
+    match credentials {
+        Some(credentials) => builder = builder.with_credentials(Arc::clone(credentials)),
+        None => check_key(&builder)?,
+    }
     let region = settings.region.clone().or_else(|| builder.get_config_value(&AmazonS3ConfigKey::Region));
     let region = region.unwrap_or_else(|| "us-east-1".to_owned());
     let endpoint = endpoint(settings, &builder, &region)?;

@@ -10,6 +10,7 @@ use std::{
 };
 
 use lakewright_error::Result;
+use object_store::aws::AwsCredentialProvider;
 
 use crate::{
     Prefix, location,
@@ -22,13 +23,21 @@ static OF_PROCESS: OnceLock<Stores> = OnceLock::new();
 #[derive(Clone, Debug, Default)]
 pub struct Stores {
     settings: S3Settings,
+    credentials: Option<AwsCredentialProvider>,
     buckets: Arc<Mutex<BTreeMap<String, Bucket>>>,
 }
 
 impl Stores {
     /// Makes stores that are reached in this way; opens none.
     pub fn new(settings: S3Settings) -> Self {
-        Self { settings, buckets: Arc::default() }
+        Self { settings, credentials: None, buckets: Arc::default() }
+    }
+
+    /// The same, with requests signed by these credentials rather than by those of AWS's own variables, a web identity or
+    /// the machine's role.
+    #[must_use]
+    pub fn with_credentials(self, credentials: Option<AwsCredentialProvider>) -> Self {
+        Self { credentials, ..self }
     }
 
     /// The stores of [`Prefix::open`]: those that were given to [`Stores::set_for_process`], else the environment's.
@@ -57,7 +66,7 @@ impl Stores {
         if let Some(bucket) = buckets.get(name) {
             return Ok(bucket.clone());
         }
-        let bucket = open_bucket(&self.settings, name)?;
+        let bucket = open_bucket(&self.settings, self.credentials.as_ref(), name)?;
         buckets.insert(name.to_owned(), bucket.clone());
         Ok(bucket)
     }

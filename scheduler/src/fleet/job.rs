@@ -20,7 +20,7 @@ use datafusion::{physical_plan::ExecutionPlan, prelude::SessionContext};
 use futures::StreamExt;
 use lakewright_engine::{
     StepProgress, WriteOutput,
-    fleet::{FLEET_MESSAGE_BYTES_MAX, carried_error, objects_of_partition},
+    fleet::{FLEET_MESSAGE_BYTES_MAX, carried_error, executor_without_room, objects_of_partition},
     read_manifest,
 };
 use lakewright_error::{Error, ErrorKind, Result};
@@ -61,6 +61,8 @@ pub(super) enum Ended {
     Lost(Error),
     /// It did not get on: it can be executed again, by others.
     Stuck(Error),
+    /// An executor had no room on its disk, and takes no more tasks: it can be executed again, by others.
+    NoRoom(Error),
 }
 
 type Graph = Arc<RwLock<ExecutionGraphBox>>;
@@ -127,9 +129,7 @@ pub(super) async fn run_job(
     running.has_ended = true;
     let locations = match status {
         Status::Successful(done) => done.partition_location,
-        Status::Failed(failed) => {
-            return carried_error(&failed.error).map_or_else(|| Ok(Ended::Lost(lost(&failed.error))), Err);
-        }
+        Status::Failed(failed) => return failed_job(fleet, &failed.error).await,
         Status::Queued(_) | Status::Running(_) => return Ok(Ended::Lost(lost("its end was not told"))),
     };
     let Some(progress) = watch.last_counts().await else {
@@ -140,6 +140,14 @@ pub(super) async fn run_job(
         Ok(written) => Ended::Done { written, progress, tasks },
         Err(error) => Ended::Lost(error),
     })
+}
+
+/// What has come of a job that a task has failed.
+async fn failed_job(fleet: &Fleet, text: &str) -> Result<Ended> {
+    let Some(error) = carried_error(text) else { return Ok(Ended::Lost(lost(text))) };
+    let Some(executor) = executor_without_room(&error) else { return Err(error) };
+    members::await_leaving(&fleet.server, executor).await;
+    Ok(Ended::NoRoom(error))
 }
 
 /// What is looked at while a job runs.

@@ -19,11 +19,11 @@ use ballista_core::serde::{
 use lakewright_error::{Error, ErrorKind, Result};
 use tokio::{
     net::TcpStream,
-    time::{interval, timeout},
+    time::{Instant, interval, sleep, timeout},
 };
 use tonic::Request;
 
-use super::{SILENCE_MAX_S, Server};
+use super::{SILENCE_MAX_S, Server, held::Held};
 use crate::{Clock, ExecutorInfo, SystemClock};
 
 /// Time between two looks whether somebody listens at an executor's port.
@@ -34,6 +34,10 @@ const LOOK_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Looks in a row at which nobody listened.
 const REFUSALS_MAX: u32 = 2;
+
+/// How long an executor may take to say that it takes no more tasks, and the pause between two looks.
+const LEAVE_TIME_MAX: Duration = Duration::from_secs(5);
+const LEAVE_LOOK: Duration = Duration::from_millis(50);
 
 /// Looks in a row at which no task ran, after which the slots of an executor are counted anew.
 const IDLE_LOOKS: u32 = 2;
@@ -121,10 +125,14 @@ async fn count_anew(server: &Server, executor: &ExecutorMetadata) {
         // Its next heartbeat lets it join again.
         tracing::warn!(executor_id = executor.id, %error, "slots of an executor cannot be counted anew");
     }
-    // An update about no task has tasks that wait offered to whoever has room.
-    let nothing = UpdateTaskStatusParams { executor_id: executor.id.clone(), task_status: Vec::new() };
+    offer_tasks(server, &executor.id).await;
+}
+
+/// Has tasks that wait offered to whoever has room: an update about no task, of an executor that has joined.
+pub(super) async fn offer_tasks(server: &Server, executor_id: &str) {
+    let nothing = UpdateTaskStatusParams { executor_id: executor_id.to_owned(), task_status: Vec::new() };
     if let Err(error) = server.update_task_status(Request::new(nothing)).await {
-        tracing::warn!(executor_id = executor.id, %error, "waiting tasks cannot be offered");
+        tracing::warn!(executor_id, %error, "waiting tasks cannot be offered");
     }
 }
 
@@ -174,7 +182,17 @@ pub(super) async fn list(server: &Server) -> Result<Vec<ExecutorInfo>> {
     Ok(infos)
 }
 
-/// The executors that take tasks at this moment.
+/// The executors that take tasks at this moment: where they are, and how many at once.
+pub(super) async fn active(server: &Server, held: &Held) -> Vec<(String, usize)> {
+    let Ok(executors) = server.state.executor_manager.get_executors_state().await else { return Vec::new() };
+    let now = now();
+    let takes =
+        |executor: &ExecutorMetadata, seen| takes_tasks(server, &executor.id, seen, now) && !held.has(&executor.host);
+    let active = executors.into_iter().filter(|(executor, seen, _)| takes(executor, *seen));
+    active.map(|(executor, ..)| (executor.host, usize::try_from(executor.specification.vcores).unwrap_or(0))).collect()
+}
+
+/// Room for tasks at this moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Room {
     pub(super) executors: usize,
@@ -182,22 +200,36 @@ pub(super) struct Room {
     pub(super) slots: usize,
 }
 
-/// Who takes tasks at this moment.
-pub(super) async fn room(server: &Server) -> Room {
-    let mut room = Room::default();
-    let Ok(executors) = server.state.executor_manager.get_executors_state().await else { return room };
-    // Heartbeats are stamped with this machine's clock.
-    let now = Duration::from_micros(u64::try_from(SystemClock.now_us()).unwrap_or_default());
-    for (executor, seen, _) in executors {
-        let heartbeat = server.state.executor_manager.get_executor_hearbeat(&executor.id);
-        let status = heartbeat.and_then(|heartbeat| heartbeat.status).and_then(|status| status.status);
-        let is_silent = seen.is_none_or(|seen| now.saturating_sub(seen) > Duration::from_secs(SILENCE_MAX_S));
-        if matches!(status, Some(Status::Active(_))) && !is_silent {
-            room.executors += 1;
-            room.slots += usize::try_from(executor.specification.vcores).unwrap_or(0);
+/// How much room there is at this moment.
+pub(super) async fn room(server: &Server, held: &Held) -> Room {
+    let active = active(server, held).await;
+    Room { executors: active.len(), slots: active.into_iter().map(|(_, slots)| slots).sum() }
+}
+
+/// Waits until an executor takes no more tasks, which it is about to say itself; gives it up if it does not.
+pub(super) async fn await_leaving(server: &Server, executor_id: &str) {
+    let until = Instant::now() + LEAVE_TIME_MAX;
+    while Instant::now() < until {
+        let Ok(executors) = server.state.executor_manager.get_executors_state().await else { return };
+        let found = executors.into_iter().find(|(executor, ..)| executor.id == executor_id);
+        if !found.is_some_and(|(executor, seen, _)| takes_tasks(server, &executor.id, seen, now())) {
+            return;
         }
+        sleep(LEAVE_LOOK).await;
     }
-    room
+    give_up(server, executor_id, "it has no room on its disk").await;
+}
+
+/// This machine's clock, by which heartbeats are stamped.
+fn now() -> Duration {
+    Duration::from_micros(u64::try_from(SystemClock.now_us()).unwrap_or_default())
+}
+
+fn takes_tasks(server: &Server, executor_id: &str, seen: Option<Duration>, now: Duration) -> bool {
+    let heartbeat = server.state.executor_manager.get_executor_hearbeat(executor_id);
+    let status = heartbeat.and_then(|heartbeat| heartbeat.status).and_then(|status| status.status);
+    let is_silent = seen.is_none_or(|seen| now.saturating_sub(seen) > Duration::from_secs(SILENCE_MAX_S));
+    matches!(status, Some(Status::Active(_))) && !is_silent
 }
 
 #[cfg(test)]
@@ -209,7 +241,7 @@ mod tests {
         serde::scheduler::{ExecutorOperatingSystemSpecification, ExecutorSpecification},
     };
     use ballista_scheduler::{cluster::BallistaCluster, scheduler_process::create_scheduler};
-    use lakewright_engine::{Engine, EngineSettings};
+    use lakewright_engine::{Engine, EngineSettings, fleet::TaskOrigin};
     use tempfile::TempDir;
     use tokio::net::TcpListener;
 
@@ -260,7 +292,7 @@ mod tests {
 
         /// Has a query of one task executed.
         async fn submit(&self) -> JobId {
-            let session = self.engine.fleet_session(1);
+            let session = self.engine.fleet_session(1, TaskOrigin::default());
             let plan = session.sql("SELECT 1 AS x").await.unwrap().create_physical_plan().await.unwrap();
             self.server.submit_physical_plan("job", Arc::new(session), plan, None).await.unwrap()
         }

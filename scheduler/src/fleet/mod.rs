@@ -6,13 +6,20 @@
 //! Invariant: a step ends with the files of successful tasks, or with an error. What a lost executor has written is
 //! named by nothing.
 
+mod demand;
+mod held;
 mod job;
 mod losses;
 mod members;
 mod progress;
 mod step;
 
-use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    net::IpAddr,
+    sync::{Arc, atomic::AtomicUsize},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use ballista_core::{JobId, config::TaskSchedulingPolicy};
@@ -33,6 +40,7 @@ use lakewright_lake::{DataFile, Prefix, state::RangeReport};
 use tokio::{net::TcpListener, sync::mpsc, task::JoinSet};
 use uuid::Uuid;
 
+use self::held::{Held, Holding};
 use crate::{
     Backend, ExecutorInfo, QueryTask, RewriteTask, StepOutput, StepTask,
     backend::{query_here, read_raw_here, rewrite_here},
@@ -103,6 +111,10 @@ pub struct Fleet {
     server: Server,
     /// The jobs of the server, those that have ended too.
     jobs: Arc<dyn JobState>,
+    /// Machines that get no more tasks.
+    held: Held,
+    /// Steps that wait for a first executor.
+    steps_waiting: AtomicUsize,
     local: LocalFiles,
     patience: Duration,
     stall_max: Duration,
@@ -133,8 +145,9 @@ impl Fleet {
         make_lake(&lake).await?;
         let host = host.unwrap_or_else(|| bound.ip().to_string());
         let config = Arc::new(scheduler_config(&engine, &host, bound.port()));
-        let cluster = BallistaCluster::new_from_config(&config).await.map_err(not_started)?;
-        let jobs = cluster.job_state();
+        let jobs = BallistaCluster::new_from_config(&config).await.map_err(not_started)?.job_state();
+        let held = Held::default();
+        let cluster = BallistaCluster::new(Arc::new(Holding::new(held.clone())), Arc::clone(&jobs));
         let server: Server = create_scheduler(cluster, config).await.map_err(not_started)?;
 
         let mut tasks = JoinSet::new();
@@ -151,11 +164,13 @@ impl Fleet {
         let mut heart = Heart::new(&lake, BEAT);
         heart.announce(&address).await;
         tracing::info!(address, "fleet takes executors in");
-        let heart = Some(heart);
+        let (steps_waiting, heart) = (AtomicUsize::new(0), Some(heart));
         Ok(Self {
             engine,
             server,
             jobs,
+            held,
+            steps_waiting,
             local,
             patience,
             stall_max,

@@ -138,7 +138,8 @@ impl Pulse {
     }
 }
 
-fn tasks_of(graph: &ExecutionGraphBox) -> impl Iterator<Item = (usize, &TaskInfo)> {
+/// The tasks of a job that have begun, with their stages; those of stages that were taken back are not among them.
+pub(super) fn tasks_of(graph: &ExecutionGraphBox) -> impl Iterator<Item = (usize, &TaskInfo)> {
     graph.stages().iter().flat_map(|(stage_id, stage)| {
         let tasks: &[TaskInfo] = match stage {
             ExecutionStage::Running(stage) => &stage.task_infos,

@@ -6,14 +6,21 @@
 //! Invariant: the files are those of one execution of the whole plan. What an execution that was lost has written is
 //! named by nothing.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use datafusion::physical_plan::{ExecutionPlan, coalesce_partitions::CoalescePartitionsExec};
 use futures::{StreamExt, TryStreamExt, stream};
 use lakewright_compiler::TableName;
 use lakewright_engine::{
-    Relation, ScanReports, StepProgress, WriteOutput, WriteShare, fleet::OneTaskExec, plan_table_write,
-    register_relation,
+    Relation, ScanReports, StepProgress, WriteOutput, WriteShare,
+    fleet::{OneTaskExec, TaskOrigin},
+    plan_table_write, register_relation,
 };
 use lakewright_error::{Error, ErrorKind, Result};
 use lakewright_lake::{
@@ -96,7 +103,9 @@ pub(super) async fn execute(
                 stalls += 1;
                 lost = Some(error);
             }
-            Ended::Lost(error) => {
+            // Others may have room: whoever has none does not join again at once.
+            Ended::NoRoom(error) if members::room(&fleet.server, &fleet.held).await.slots == 0 => return Err(error),
+            Ended::Lost(error) | Ended::NoRoom(error) => {
                 tracing::warn!(step = %task.table, error = crate::run::chain(&error), "step is executed again");
                 lost = Some(error);
             }
@@ -127,11 +136,28 @@ fn lake_of(task: &StepTask) -> Result<Prefix> {
         .ok_or_else(|| Error::new(ErrorKind::Internal, "a table does not lie in its lake").with("table", &task.table))
 }
 
+/// A step that is counted among those that wait for executors, until this is dropped.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 async fn wait_for_room(fleet: &Fleet) -> Result<Room> {
     let started = Instant::now();
     let mut told = false;
+    let _waiting = Waiting::new(&fleet.steps_waiting);
     loop {
-        let room = members::room(&fleet.server).await;
+        let room = members::room(&fleet.server, &fleet.held).await;
         if room.slots > 0 {
             return Ok(room);
         }
@@ -162,7 +188,8 @@ async fn plan(
     } else {
         tasks_for(input_bytes(&task.inputs), room.slots)
     };
-    let session = fleet.engine.fleet_session(partitions);
+    let origin = TaskOrigin::new(lake.display_location(), task.write.run_id.clone(), task.table.to_string());
+    let session = fleet.engine.fleet_session(partitions, origin);
     fleet.engine.register_store(&task.write.root);
     let execution = Uuid::new_v4().to_string();
     let mut scans = Scans::new();

@@ -1,9 +1,10 @@
 //! A cloud for clusters: `tests/emr/cloud.py`, with faults on demand.
 
 use std::{
-    io::{BufRead, BufReader, Read, Write},
+    io::{self, BufRead, BufReader, Read, Write},
     net::TcpStream,
     process::{Child, Command, Stdio},
+    sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
@@ -17,6 +18,7 @@ use crate::{requirement, tidy};
 pub(super) struct Cloud {
     child: Child,
     address: String,
+    is_gone: AtomicBool,
 }
 
 /// A call that is to fail.
@@ -51,7 +53,7 @@ impl Cloud {
         let said: Value = serde_json::from_str(&line).expect("the server says where it is");
         let endpoint = said["endpoint"].as_str().expect("an endpoint");
         let address = endpoint.trim_start_matches("http://").to_owned();
-        Some(Self { child, address })
+        Some(Self { child, address, is_gone: AtomicBool::new(false) })
     }
 
     pub(super) fn endpoint(&self) -> String {
@@ -76,15 +78,41 @@ impl Cloud {
         self.control("listing")
     }
 
+    /// From now on task nodes have addresses of loopback, so that processes of this machine can be them.
+    pub(super) fn loopback(&self) {
+        self.control("loopback");
+    }
+
+    /// The task nodes of the newest cluster, and how their number was changed; none once the server was killed.
+    pub(super) fn task_nodes(&self) -> Option<Value> {
+        let answer = self.asked("task-nodes");
+        if self.is_gone.load(Ordering::Relaxed) {
+            return None;
+        }
+        let answer = answer.expect("the server answers");
+        Some(serde_json::from_str(&answer).unwrap_or_else(|error| panic!("{error}: {answer}")))
+    }
+
+    /// Ends the server: nobody answers any more.
+    pub(super) fn kill(&self) {
+        self.is_gone.store(true, Ordering::Relaxed);
+        let status = Command::new("kill").args(["-KILL", &self.child.id().to_string()]).status();
+        assert!(status.expect("kill runs").success());
+    }
+
     fn control(&self, what: &str) -> Value {
-        let mut stream = TcpStream::connect(&self.address).expect("the server listens");
+        let answer = self.asked(what).expect("the server answers");
+        serde_json::from_str(&answer).unwrap_or_else(|error| panic!("{what}: {error}: {answer}"))
+    }
+
+    fn asked(&self, what: &str) -> io::Result<String> {
+        let mut stream = TcpStream::connect(&self.address)?;
         let head =
             format!("POST /control/{what} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
-        stream.write_all(head.as_bytes()).expect("the server reads");
+        stream.write_all(head.as_bytes())?;
         let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("the server answers");
-        let body = answer.split("\r\n\r\n").nth(1).unwrap_or_default();
-        serde_json::from_str(body).unwrap_or_else(|error| panic!("{what}: {error}: {answer}"))
+        stream.read_to_string(&mut answer)?;
+        Ok(answer.split("\r\n\r\n").nth(1).unwrap_or_default().to_owned())
     }
 
     /// The template's cluster in this cloud, with changes to its text.

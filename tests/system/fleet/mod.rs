@@ -2,11 +2,16 @@
 
 mod corner_cases;
 mod corners;
+pub(crate) mod elastic;
 mod faults;
-mod kills;
+pub(crate) mod kills;
 mod kinds;
+mod logs;
 mod many_files;
 mod music;
+mod network;
 pub(crate) mod process;
 mod tpch;
 mod tpch_data;
+mod trouble;
+mod wire;

@@ -2,13 +2,14 @@
 
 use std::{
     fs,
+    net::SocketAddr,
     process::{Child, Command, Stdio},
 };
 
 use serde_json::Value;
 
 use crate::{
-    project::{Answer, Project},
+    project::{Answer, Project, files_below},
     service::process::{await_some, spawn_with},
 };
 
@@ -24,7 +25,7 @@ pub(crate) struct Fleet<'a> {
 }
 
 /// All executors have a part in every step, however few its rows are.
-const SHARES_ALL: [(&str, &str); 1] = [("LAKEWRIGHT_SINGLE_EXECUTOR_LIMIT", "0")];
+pub(crate) const SHARES_ALL: [(&str, &str); 1] = [("LAKEWRIGHT_SINGLE_EXECUTOR_LIMIT", "0")];
 
 impl<'a> Fleet<'a> {
     /// Starts a scheduler that shares all steps and as many executors of one slot each, and waits until all have joined.
@@ -50,16 +51,55 @@ impl<'a> Fleet<'a> {
 
     /// Starts one more executor with other settings than usual.
     pub(crate) fn add_executor_with(&mut self, variables: &[(&str, &str)]) {
-        let arguments = ["executor", "--memory", "256MB", "--spill-dir", ".lakewright/executors"];
-        let mut command = self.project.command(&arguments);
+        self.add_executor_of(&[], variables);
+    }
+
+    /// Starts one more executor with other arguments and settings than usual.
+    pub(crate) fn add_executor_of(&mut self, arguments: &[&str], variables: &[(&str, &str)]) {
+        let usual = [("--memory", "256MB"), ("--spill-dir", ".lakewright/executors")];
+        let usual = usual.iter().filter(|(name, _)| !arguments.contains(name));
+        let usual: Vec<&str> = usual.flat_map(|(name, value)| [*name, *value]).collect();
+        let mut command = self.project.command(&[&["executor"], &usual[..], arguments].concat());
         command.env("LAKEWRIGHT_THREADS", "1").envs(variables.iter().copied());
         let child = command.stdout(Stdio::null()).stderr(Stdio::inherit()).spawn();
         self.executors.push(child.expect("the executor starts"));
     }
 
+    /// Starts one more executor, at an address and with a directory of its own.
+    pub(crate) fn add_executor_at(&mut self, address: &str, spill_dir: &str) {
+        self.executors.push(executor_at(self.project, address, spill_dir));
+    }
+
+    /// The state of a run.
+    pub(crate) fn state_of(&self, run_id: &str) -> String {
+        let answer = self.lakewright(&["show", run_id, "--json"]);
+        let shown: Value = serde_json::from_str(&answer.stdout).unwrap_or_else(|error| panic!("{error}: {answer:?}"));
+        let state = shown["state"].as_str().unwrap_or_default().to_owned();
+        assert!(!["failed", "cancelled", "broken"].contains(&state.as_str()), "{answer:?}");
+        state
+    }
+
     /// Waits until exactly so many executors are members.
     pub(crate) fn await_executors(&self, count: usize) {
         await_some(&format!("{count} executors"), || (self.members().len() == count).then_some(()));
+    }
+
+    /// Where executors join.
+    pub(crate) fn fleet_address(&self) -> SocketAddr {
+        await_some("the fleet is told of", || {
+            let drivers = self.project.lake().join("_lakewright/drivers");
+            let beats =
+                files_below(&drivers).into_iter().filter_map(|name| fs::read_to_string(drivers.join(name)).ok());
+            let beats = beats.filter_map(|text| serde_json::from_str::<Value>(&text).ok());
+            // Of the process that runs, and of no other that was killed before.
+            let own = beats.into_iter().find(|beat| beat["pid"] == self.scheduler.id());
+            own?["fleet"].as_str()?.parse().ok()
+        })
+    }
+
+    /// The process of an executor.
+    pub(crate) fn executor_pid(&self, index: usize) -> u32 {
+        self.executors[index].id()
     }
 
     /// The ids of the executors that have joined.
@@ -159,6 +199,13 @@ impl Drop for Fleet<'_> {
             let _ = child.wait();
         }
     }
+}
+
+/// Starts an executor of one slot at an address of loopback, with a directory of its own.
+pub(crate) fn executor_at(project: &Project, address: &str, spill_dir: &str) -> Child {
+    let arguments = ["executor", "--listen", address, "--threads", "1", "--memory", "256MB", "--spill-dir", spill_dir];
+    let mut command = project.command(&arguments);
+    command.stdout(Stdio::null()).stderr(Stdio::inherit()).spawn().expect("the executor starts")
 }
 
 fn signal(child: &Child, name: &str) {

@@ -1,5 +1,5 @@
-//! A proxy before an S3 server: counts requests, answers some of them with 503, has some done and drops the answer, drops
-//! their conditions, or holds the request that begins or ends what a process is to be killed in.
+//! A proxy before an S3 server: counts requests, answers some of them with 503, has some done and drops the answer, holds
+//! answers back, drops conditions, or holds the request that begins or ends what a process is to be killed in.
 //!
 //! One request a connection, so that nothing of one request can reach another.
 
@@ -11,6 +11,7 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
+    time::{Duration, Instant},
 };
 
 const SLOW_DOWN: &str = "<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>";
@@ -60,6 +61,9 @@ struct Shared {
     /// Of writes, those that are done and whose answer is dropped.
     unanswered_percent: AtomicU64,
     dropped: AtomicU64,
+    delay_ms: AtomicU64,
+    in_flight: AtomicU64,
+    in_flight_most: AtomicU64,
     forgets_conditions: AtomicBool,
 }
 
@@ -74,7 +78,13 @@ impl Proxy {
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let serving = Arc::clone(&serving);
-                thread::spawn(move || serving.serve(stream));
+                thread::spawn(move || {
+                    let in_flight = serving.in_flight.fetch_add(1, Ordering::Relaxed) + 1;
+                    serving.in_flight_most.fetch_max(in_flight, Ordering::Relaxed);
+                    let served = serving.serve(stream);
+                    serving.in_flight.fetch_sub(1, Ordering::Relaxed);
+                    served
+                });
             }
         });
         Self { endpoint: format!("http://{address}"), shared }
@@ -139,6 +149,16 @@ impl Proxy {
         self.shared.dropped.load(Ordering::Relaxed)
     }
 
+    /// From now on gives each answer so many milliseconds later.
+    pub(super) fn delay(&self, milliseconds: u64) {
+        self.shared.delay_ms.store(milliseconds, Ordering::Relaxed);
+    }
+
+    /// Requests that were in flight at most since this was asked last.
+    pub(super) fn take_in_flight_most(&self) -> u64 {
+        self.shared.in_flight_most.swap(0, Ordering::Relaxed)
+    }
+
     /// From now on drops `If-None-Match`, as servers do that overwrite.
     pub(crate) fn forget_conditions(&self) {
         self.shared.forgets_conditions.store(true, Ordering::Relaxed);
@@ -161,6 +181,11 @@ impl Shared {
             let length = SLOW_DOWN.len();
             let head = format!("HTTP/1.1 503 Slow Down\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
             return client.write_all(format!("{head}{SLOW_DOWN}").as_bytes()).ok();
+        }
+        let begun = Instant::now();
+        let delay = Duration::from_millis(self.delay_ms.load(Ordering::Relaxed));
+        while let Some(left) = delay.checked_sub(begun.elapsed()).filter(|left| !left.is_zero()) {
+            thread::park_timeout(left);
         }
         // Drawn from other numbers than refusals, so that neither hides the other.
         let is_dropped = draw(number ^ 0x5555) % 100 < self.dropped_percent.load(Ordering::Relaxed);

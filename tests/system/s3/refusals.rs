@@ -95,3 +95,36 @@ fn a_store_that_has_passed_is_not_asked_again() {
     bucketed.project.succeed(&["run"]);
     assert_eq!(checks(), first);
 }
+
+#[test]
+fn a_profile_gives_the_keys_or_says_why_it_does_not() {
+    let Some(mut bucketed) = Bucketed::music("a profile of AWS", 10, 2, 1) else { return };
+    let variables = bucketed.server.variables(bucketed.proxy.endpoint());
+    let value =
+        |name: &str| variables.iter().find(|(own, _)| *own == name).map(|(_, value)| value.clone()).expect(name);
+    let (key, secret) = (value("AWS_ACCESS_KEY_ID"), value("AWS_SECRET_ACCESS_KEY"));
+    let project = &mut bucketed.project;
+    project.write("credentials", &format!("[work]\naws_access_key_id = {key}\naws_secret_access_key = {secret}\n"));
+    let printed = format!("{{\"Version\": 1, \"AccessKeyId\": \"{key}\", \"SecretAccessKey\": \"{secret}\"}}");
+    project.write("printed.json", &printed);
+    let command = format!("cat {}", project.path("printed.json").display());
+    project.write(
+        "config",
+        &format!("[profile tool]\ncredential_process = {command}\n[profile broken]\ncredential_process = false\n"),
+    );
+    let path = |name: &str| project.path(name).display().to_string();
+    let files = vec![("AWS_SHARED_CREDENTIALS_FILE", path("credentials")), ("AWS_CONFIG_FILE", path("config"))];
+    project.set_variables(files);
+    // What the profile says counts, and not what else is there.
+    project
+        .set_variables(vec![("AWS_ACCESS_KEY_ID", "other".to_owned()), ("AWS_SECRET_ACCESS_KEY", "other".to_owned())]);
+    project.lakewright(&["run"]).assert_refused(3, &[]);
+    for profile in ["work", "tool"] {
+        project.set_variables(vec![("AWS_PROFILE", profile.to_owned())]);
+        project.succeed(&["run"]);
+    }
+    for (profile, words) in [("broken", "gives no credentials"), ("nobody", "no such aws profile")] {
+        project.set_variables(vec![("AWS_PROFILE", profile.to_owned())]);
+        project.lakewright(&["run"]).assert_refused(3, &[words, profile]);
+    }
+}

@@ -12,15 +12,15 @@ use serde_json::Value;
 use crate::{project::Project, raw_classes::gzip};
 
 /// A stand-in for S3 over a folder, ended when it is dropped.
-struct Double {
+pub(super) struct Double {
     child: Child,
-    endpoint: String,
+    pub(super) endpoint: String,
     objects: u64,
     bytes: u64,
 }
 
 impl Double {
-    fn over(folder: &std::path::Path, latency_ms: u64) -> Self {
+    pub(super) fn over(folder: &std::path::Path, latency_ms: u64) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_s3-double"))
             .arg(folder)
             .arg(latency_ms.to_string())
@@ -37,7 +37,7 @@ impl Double {
     }
 
     /// What a project with its raw data there is told.
-    fn variables(&self) -> Vec<(&'static str, String)> {
+    pub(super) fn variables(&self) -> Vec<(&'static str, String)> {
         vec![
             ("LAKEWRIGHT_RAW", "s3://bucket/raw".to_owned()),
             ("LAKEWRIGHT_S3_ENDPOINT", self.endpoint.clone()),

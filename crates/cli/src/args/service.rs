@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use crate::settings::MachineRange;
+
 /// Arguments of `scheduler`.
 #[derive(Args, Debug)]
 pub(crate) struct SchedulerArgs {
@@ -16,6 +18,9 @@ pub(crate) struct SchedulerArgs {
     /// Write the address to a file, once connections are accepted
     #[arg(long, value_name = "FILE")]
     pub(crate) address_file: Option<PathBuf>,
+    /// Ask EMR for task nodes while tasks wait, and give them back when they are idle: at least MIN, at most MAX
+    #[arg(long, value_name = "MIN..MAX")]
+    pub(crate) scale: Option<MachineRange>,
 }
 
 /// Arguments of `executor`. Tasks at once are `--threads`, their memory `--memory`, their directory `--spill-dir`.

@@ -6,10 +6,11 @@ use lakewright_engine::{Engine, fleet::LocalFiles};
 use lakewright_error::{Error, ErrorKind, Result};
 use lakewright_executor::{ExecutorSettings, run_executor};
 use lakewright_lake::Prefix;
-use lakewright_scheduler::{Backend, EmbeddedBackend, Fleet, FleetSettings};
+use lakewright_scheduler::{Backend, Clock, EmbeddedBackend, Fleet, FleetSettings, SystemClock};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::service::bind;
+use super::{scaling::Scaled, service::bind};
 use crate::{
     args::ExecutorArgs,
     exit::Outcome,
@@ -41,6 +42,7 @@ pub(super) async fn executor(invocation: &Invocation, arguments: &ExecutorArgs) 
         scratch_limit_bytes: settings.spill_limit_bytes,
         drain: Duration::from_secs(arguments.drain),
         local: LocalFiles::Refused,
+        now_us: || SystemClock.now_us(),
     };
     executor.local = local_files(&place, executor.address().await?);
     if let Some(lake) = &executor.lake {
@@ -86,6 +88,8 @@ pub(super) struct Hands {
     /// For the scheduler of the process.
     pub(super) backend: Arc<dyn Backend>,
     fleet: Option<Arc<Fleet>>,
+    /// Whoever scales the fleet.
+    scaling: JoinSet<()>,
 }
 
 impl Hands {
@@ -95,7 +99,7 @@ impl Hands {
     /// As [`Fleet::start`], and binding the address.
     pub(super) async fn of(place: &Place, lake: &Prefix, engine: Engine, address: Option<&str>) -> Result<Self> {
         let Some(address) = address else {
-            return Ok(Self { backend: Arc::new(EmbeddedBackend::new(engine)), fleet: None });
+            return Ok(Self { backend: Arc::new(EmbeddedBackend::new(engine)), fleet: None, scaling: JoinSet::new() });
         };
         let listener = bind(address).await?;
         let bound = listener
@@ -115,11 +119,20 @@ impl Hands {
             .await?,
         );
         place.output.note(&format!("executors join at {}", fleet.address()));
-        Ok(Self { backend: Arc::clone(&fleet) as Arc<dyn Backend>, fleet: Some(fleet) })
+        Ok(Self { backend: Arc::clone(&fleet) as Arc<dyn Backend>, fleet: Some(fleet), scaling: JoinSet::new() })
+    }
+
+    /// Has the fleet scaled from here on.
+    pub(super) fn scaled(mut self, scaled: Option<&Scaled>) -> Self {
+        if let (Some(scaled), Some(fleet)) = (scaled, &self.fleet) {
+            self.scaling = scaled.start(fleet);
+        }
+        self
     }
 
     /// Lets the executors go.
-    pub(super) async fn release(self) {
+    pub(super) async fn release(mut self) {
+        self.scaling.shutdown().await;
         drop(self.backend);
         if let Some(fleet) = self.fleet.and_then(Arc::into_inner) {
             fleet.stop().await;

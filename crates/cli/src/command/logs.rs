@@ -22,6 +22,9 @@ use crate::{
 /// Pause between two looks whether more was logged.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
+/// How long executors may take to store their last lines of a run that has ended.
+const LAST_LINES: Duration = Duration::from_secs(3);
+
 /// Where logs are read.
 enum From {
     Scheduler(Client),
@@ -48,6 +51,7 @@ pub(super) async fn logs(invocation: &Invocation, arguments: &LogsArgs) -> Outco
     };
     let mut document = LogsDocument::default();
     let (mut run_id, mut after) = (arguments.run.clone().unwrap_or_default(), String::new());
+    let mut was_complete = false;
     loop {
         let page = page(&from, &run_id, &after).await?;
         let wanted = |line: &LogLine| arguments.step.as_ref().is_none_or(|step| line.is_of(step));
@@ -63,10 +67,11 @@ pub(super) async fn logs(invocation: &Invocation, arguments: &LogsArgs) -> Outco
         if page.has_more {
             continue;
         }
-        if page.is_complete || !arguments.follow {
+        if was_complete || !arguments.follow {
             break;
         }
-        tokio::time::sleep(LOOK_AGAIN).await;
+        was_complete = page.is_complete;
+        tokio::time::sleep(if was_complete { LAST_LINES } else { LOOK_AGAIN }).await;
     }
     document.run_id = run_id;
     if output.json { output.document(&document) } else { Ok(()) }

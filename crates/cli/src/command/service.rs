@@ -11,7 +11,7 @@ use lakewright_scheduler::{
 use tokio::{net::TcpListener, sync::OnceCell};
 use tokio_util::sync::CancellationToken;
 
-use super::executor::Hands;
+use super::{executor::Hands, scaling::Scaled};
 use crate::{
     args::{SchedulerArgs, TokenAction, TokenArgs, Validity},
     exit::Outcome,
@@ -49,10 +49,12 @@ pub(super) async fn scheduler(invocation: &Invocation, arguments: &SchedulerArgs
     service.check(&listener)?;
 
     let engine = place.engine()?;
+    let scaled = Scaled::of(invocation, &place, arguments.scale).await?;
     let hands = OnceCell::new();
     // A fleet is taken in by the scheduler that leads, and by no other.
     let start = async || {
         let made = Hands::of(&place, &lake, engine.clone(), settings.fleet.as_deref()).await?;
+        let made = made.scaled(scaled.as_ref());
         let scheduler = Scheduler::new(lake.clone(), engine.clone(), Arc::clone(&made.backend));
         let _ = hands.set(made);
         invocation.output.note("this scheduler leads");

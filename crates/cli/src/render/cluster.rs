@@ -73,7 +73,10 @@ pub(crate) fn plan_text(plan: &Plan, width: usize, style: Style) -> String {
 }
 
 fn cost_text(cost: &Cost) -> String {
-    let mut text = String::from("\nabout, from list prices of us-east-1, EMR's share and disks included:\n");
+    let mut text = format!(
+        "\nan estimate, from list prices of us-east-1 as of {}, EMR's share and disks included:\n",
+        cost.prices_as_of
+    );
     for group in &cost.groups {
         let dollars = group.dollars_per_hour.map_or_else(|| "unknown".to_owned(), |dollars| format!("${dollars:.3}"));
         let note = if group.spot { " at most: spot is cheaper" } else { "" };
@@ -85,7 +88,11 @@ fn cost_text(cost: &Cost) -> String {
     let more = if cost.unknown_types.is_empty() { "" } else { ", and what is unknown" };
     let (hour, month) = (cost.dollars_per_hour, cost.dollars_per_hour * HOURS_OF_MONTH);
     text.push_str(&format!("  together ${hour:.2} an hour{more}; ${month:.0} a month if it never stops\n"));
-    text.push_str("  S3, traffic and taxes are not in it\n");
+    if cost.dollars_per_hour_max > cost.dollars_per_hour {
+        let most = cost.dollars_per_hour_max;
+        text.push_str(&format!("  up to ${most:.2} an hour while tasks wait, with all task nodes of count_max\n"));
+    }
+    text.push_str("  your region's prices differ; S3, traffic and taxes are not in it\n");
     text
 }
 
@@ -167,8 +174,16 @@ mod tests {
 
     #[test]
     fn an_estimate_says_what_it_does_not_know() {
-        let cost = Cost { groups: Vec::new(), dollars_per_hour: 1.0, unknown_types: vec!["x".to_owned()] };
+        let cost = Cost {
+            groups: Vec::new(),
+            prices_as_of: "2026-11",
+            dollars_per_hour: 1.0,
+            dollars_per_hour_max: 3.5,
+            unknown_types: vec!["x".to_owned()],
+        };
         let text = cost_text(&cost);
         assert!(text.contains("together $1.00 an hour, and what is unknown; $730 a month"), "{text}");
+        assert!(text.contains("an estimate, from list prices of us-east-1 as of 2026-11"), "{text}");
+        assert!(text.contains("up to $3.50 an hour"), "{text}");
     }
 }

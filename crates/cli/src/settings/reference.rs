@@ -14,7 +14,7 @@ pub(crate) struct Definition {
 }
 
 /// All settings.
-pub(crate) const DEFINITIONS: [Definition; 26] = [
+pub(crate) const DEFINITIONS: [Definition; 31] = [
     Definition {
         key: "lake",
         flag: Some("--lake"),
@@ -183,6 +183,37 @@ pub(crate) const DEFINITIONS: [Definition; 26] = [
                   that go from one to another cost more than the work; of three executors up to half of it, of eleven up \
                   to a tenth. Steps that read raw JSON are always shared. `0` shares all of them.",
     },
+    Definition {
+        key: "scale",
+        flag: Some("--scale"),
+        default: "none: a fleet is left as it is",
+        meaning: "How many task nodes a scheduler may ask EMR for, `0..10`: up to the second number while tasks wait, down \
+                  to the first when they were idle for long. Never a node on which something still runs.",
+    },
+    Definition {
+        key: "scale_cluster",
+        flag: None,
+        default: "on a node of EMR, its cluster",
+        meaning: "EMR's id of the cluster whose task nodes they are.",
+    },
+    Definition {
+        key: "scale_after",
+        flag: None,
+        default: "`1m`",
+        meaning: "How long tasks must have waited without a break before nodes are added.",
+    },
+    Definition {
+        key: "scale_idle",
+        flag: None,
+        default: "`10m`",
+        meaning: "How long nodes must not have been needed before they are taken away.",
+    },
+    Definition {
+        key: "scale_cooldown",
+        flag: None,
+        default: "`5m`",
+        meaning: "Time between two changes of their number.",
+    },
 ];
 
 /// The page `docs/settings.md`.
@@ -209,7 +240,7 @@ a file or a variable is taken from there, one in a flag from the working directo
 2^20 bytes.
 
 Colours are left out when `NO_COLOR` is set or the output is no terminal. Credentials for S3 are no settings: they come
-from AWS's own variables, a web identity, or the role of the machine.
+from the profile that `AWS_PROFILE` names, AWS's own variables, a web identity, or the role of the machine.
 
 | key in `lakewright.toml` | variable | flag | default | meaning |
 |---|---|---|---|---|

@@ -5,19 +5,67 @@
 //!
 //! Invariant: a profile that is named and cannot be used is an error; nothing else is tried behind the user's back.
 
-use std::{process::Command, str::FromStr, sync::Arc};
+use std::{fmt, process::Command, str::FromStr, sync::Arc, time::Duration};
 
+use async_trait::async_trait;
 use lakewright_error::{Error, ErrorKind, Result};
 use object_store::{
-    StaticCredentialProvider,
+    CredentialProvider, StaticCredentialProvider,
     aws::{AmazonS3Builder, AmazonS3ConfigKey, AwsCredential, AwsCredentialProvider},
 };
 use serde::Deserialize;
+use tokio::{sync::Mutex, time::Instant};
 
 use super::{
     AwsSettings,
     profile::{Profile, Source},
 };
+
+/// How long credentials of a profile are used before they are looked up again: those of a sign-on end some time.
+const HELD_FOR: Duration = Duration::from_secs(300);
+
+/// Credentials of the profile that `AWS_PROFILE` names, looked up when they are needed; `None` if it names none.
+///
+/// They are for a process that goes on for longer than they are valid.
+#[must_use]
+pub fn profile_credentials(settings: AwsSettings) -> Option<AwsCredentialProvider> {
+    settings.variables.get("AWS_PROFILE").filter(|name| !name.is_empty())?;
+    Some(Arc::new(OfProfile { settings, held: Mutex::new(None) }))
+}
+
+struct OfProfile {
+    settings: AwsSettings,
+    held: Mutex<Option<(Instant, Arc<AwsCredential>)>>,
+}
+
+#[async_trait]
+impl CredentialProvider for OfProfile {
+    type Credential = AwsCredential;
+
+    async fn get_credential(&self) -> object_store::Result<Arc<AwsCredential>> {
+        // Whoever comes while they are looked up waits for them.
+        let mut held = self.held.lock().await;
+        if let Some((since, credential)) = held.as_ref()
+            && since.elapsed() < HELD_FOR
+        {
+            return Ok(Arc::clone(credential));
+        }
+        let found = find(&self.settings).await.map_err(|error| object_store::Error::Unauthenticated {
+            path: "the AWS profile".to_owned(),
+            source: Box::new(error),
+        })?;
+        let credential = found.get_credential().await?;
+        *held = Some((Instant::now(), Arc::clone(&credential)));
+        Ok(credential)
+    }
+}
+
+impl fmt::Debug for OfProfile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Variables and credentials are secrets.
+        f.debug_struct("OfProfile").finish_non_exhaustive()
+    }
+}
 
 /// What a program that gives credentials prints.
 #[derive(Deserialize)]

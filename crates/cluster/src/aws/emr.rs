@@ -92,13 +92,14 @@ impl Aws {
         Ok(page.get("Steps").and_then(Value::as_array).cloned().unwrap_or_default())
     }
 
-    /// Gives a group of nodes another size.
+    /// Gives a group of nodes another size. `leaving` are EC2's ids of those that are to go; of a fleet, EMR chooses.
     pub(crate) async fn resize_group(
         &self,
         cluster: &str,
         group: &Value,
         count: u32,
         spot: bool,
+        leaving: &[String],
     ) -> Result<(), Failure> {
         let id = text(group, &["Id"]);
         if group.get("InstanceFleetType").is_some() {
@@ -108,8 +109,11 @@ impl Aws {
             let parameters = json!({ "ClusterId": cluster, "InstanceFleet": fleet });
             return self.emr("ModifyInstanceFleet", &parameters, Once::No).await.map(drop);
         }
-        let parameters =
-            json!({ "ClusterId": cluster, "InstanceGroups": [{ "InstanceGroupId": id, "InstanceCount": count }] });
+        let mut change = json!({ "InstanceGroupId": id, "InstanceCount": count });
+        if !leaving.is_empty() {
+            change["ShrinkPolicy"] = json!({ "InstanceResizePolicy": { "InstancesToTerminate": leaving } });
+        }
+        let parameters = json!({ "ClusterId": cluster, "InstanceGroups": [change] });
         self.emr("ModifyInstanceGroups", &parameters, Once::No).await.map(drop)
     }
 

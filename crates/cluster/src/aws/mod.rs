@@ -25,6 +25,7 @@ use object_store::{
     client::{HttpClient, HttpConnector, ReqwestConnector},
 };
 
+pub use credentials::profile_credentials;
 pub(crate) use failure::{Code, Failure};
 pub(crate) use request::{Once, Service};
 

@@ -42,6 +42,10 @@ fn what_cannot_be_is_refused_with_its_key() {
         ("[\"m6i.xlarge\"]", "[\"m6i.xlarge\"]\nmarket = \"spot\"", "primary.market"),
         ("[\"m6i.xlarge\"]", "[\"m6i.xlarge\"]\ncount = 3", "primary.count"),
         ("count = 2", "count = 0", "core.count"),
+        ("count = 0", "count = 3\ncount_max = 2", "task.count_max"),
+        ("count = 0", "count = 0\ncount_max = 0", "task.count_max"),
+        ("count = 2", "count = 2\ncount_max = 4", "core.count_max"),
+        ("log = \"info\"", "scale = \"0..9\"", "settings"),
         ("log = \"info\"", "lake = \"s3://x/y\"", "settings"),
         ("# team = \"data\"", "\"aws:x\" = \"y\"", "tags"),
     ] {

@@ -39,7 +39,7 @@ const KINDS: [(ErrorKind, &str); 10] = [
 ];
 
 /// Keys of context that errors of a task carry.
-const CONTEXT_KEYS: [&str; 18] = [
+const CONTEXT_KEYS: [&str; 19] = [
     "object",
     "offset",
     "line",
@@ -59,7 +59,11 @@ const CONTEXT_KEYS: [&str; 18] = [
     "rule",
     // By it the driver knows an object that it may leave out.
     UNREADABLE,
+    WITHOUT_ROOM,
 ];
+
+/// Context of an error that is about one executor's disk: its id. By it the driver knows that others may do better.
+const WITHOUT_ROOM: &str = "executor without room";
 
 #[derive(Serialize, Deserialize)]
 struct Carried {
@@ -110,6 +114,51 @@ pub fn carry_error(error: DataFusionError) -> DataFusionError {
 #[must_use]
 pub fn carry(error: Error) -> DataFusionError {
     carry_error(fault::into_datafusion(error))
+}
+
+/// As [`carry_error`] for a task of this executor: if its disk is full, the error says whose disk it is.
+///
+/// A lake on a disk of its own is full for everybody: its store's errors are as they are.
+#[must_use]
+pub fn carry_task_error(error: DataFusionError, executor_id: &str) -> DataFusionError {
+    if is_full_disk(&error) {
+        carry(without_room(fault::from_datafusion(unwrapped(error)), executor_id))
+    } else {
+        carry_error(error)
+    }
+}
+
+/// Says that an error is about the disk of this executor.
+#[must_use]
+pub fn without_room(error: Error, executor_id: &str) -> Error {
+    error.with(WITHOUT_ROOM, executor_id)
+}
+
+/// The id of the executor whose disk an error is about.
+#[must_use]
+pub fn executor_without_room(error: &Error) -> Option<&str> {
+    error.context().iter().find(|(key, _)| *key == WITHOUT_ROOM).map(|(_, id)| id.as_str())
+}
+
+/// Whether the operating system had no room for a file of the query.
+fn is_full_disk(error: &DataFusionError) -> bool {
+    let is_full = |error: &io::Error| matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+    let mut cause: Option<&(dyn StdError + 'static)> = Some(error);
+    while let Some(current) = cause {
+        if current.is::<object_store::Error>() {
+            return false;
+        }
+        if current.downcast_ref::<io::Error>().is_some_and(is_full) {
+            return true;
+        }
+        // Ballista's errors do not tell their sources.
+        cause = match current.downcast_ref::<BallistaError>() {
+            Some(BallistaError::IoError(error)) => Some(error),
+            Some(BallistaError::DataFusionError(error)) => Some(error.as_ref()),
+            _ => current.source(),
+        };
+    }
+    false
 }
 
 /// The last error of a task in a text of Ballista's; `None` if it names none.
@@ -179,6 +228,7 @@ fn unwrapped(error: DataFusionError) -> DataFusionError {
     match boxed.downcast::<BallistaError>() {
         Ok(wrapping) => match *wrapping {
             BallistaError::DataFusionError(inner) => unwrapped(*inner),
+            BallistaError::IoError(error) => DataFusionError::IoError(error),
             other => other.into_datafusion(),
         },
         Err(boxed) => DataFusionError::External(boxed),
@@ -273,6 +323,25 @@ mod tests {
         );
         let failed = FailedTask::from(BallistaError::from(carry_error(wrapped)));
         assert!(matches!(failed.failed_reason, Some(FailedReason::FetchPartitionError(_))), "{failed:?}");
+    }
+
+    #[test]
+    fn a_full_disk_is_known_by_its_executor_and_a_full_lake_is_everybodys() {
+        let full = || io::Error::from(io::ErrorKind::StorageFull);
+        let shuffle = BallistaError::IoError(full()).into_datafusion();
+        let spill = DataFusionError::IoError(full()).context("spilling");
+        for error in [shuffle, spill, DataFusionError::ArrowError(Box::new(ArrowError::from(full())), None)] {
+            let failed = FailedTask::from(BallistaError::from(carry_task_error(error, "e-1")));
+            assert!(!failed.retryable, "the same executor would get it again: {failed:?}");
+            let arrived = carried_error(&failed.error).unwrap();
+            assert_eq!((arrived.kind(), executor_without_room(&arrived)), (ErrorKind::Exhausted, Some("e-1")));
+        }
+        let lake = object_store::Error::Generic { store: "disk", source: Box::new(full()) };
+        let failed = FailedTask::from(BallistaError::from(carry_task_error(
+            DataFusionError::ObjectStore(Box::new(lake)),
+            "e-1",
+        )));
+        assert_eq!(executor_without_room(&carried_error(&failed.error).unwrap()), None);
     }
 
     #[test]

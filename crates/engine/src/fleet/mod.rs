@@ -14,6 +14,8 @@ mod error;
 mod message;
 mod metrics;
 mod one_task;
+mod origin;
+mod spawned;
 mod stores;
 mod task;
 
@@ -21,9 +23,11 @@ pub(crate) use self::stores::OpenedStores;
 pub use self::{
     beat::{TaskBeat, decode_beats, encode_beats},
     codec::FleetCodec,
-    error::{carried_error, carry, carry_error},
+    error::{carried_error, carry, carry_error, carry_task_error, executor_without_room, without_room},
     metrics::{progress_of, task_metrics},
     one_task::OneTaskExec,
+    origin::TaskOrigin,
+    spawned::keep_spans,
     stores::LocalFiles,
     task::{PreparedTask, TaskExecutor, objects_of_partition, prepare_task, store_reports, task_context},
 };

@@ -14,7 +14,7 @@ use datafusion::{
 use datafusion_proto::{physical_plan::AsExecutionPlan, protobuf::PhysicalPlanNode};
 use lakewright_engine::{
     Compression, RawScan, Reading, Relation, RowRule, RuleAction, ScanReports, TableScan, WriteOutput,
-    fleet::{FleetCodec, LocalFiles, OneTaskExec, carried_error, carry_error, prepare_task, store_reports},
+    fleet::{FleetCodec, LocalFiles, OneTaskExec, TaskOrigin, carried_error, carry_error, prepare_task, store_reports},
     plan_table_write, read_manifest, register_relation,
 };
 use lakewright_error::ErrorKind;
@@ -65,7 +65,7 @@ async fn every_function_of_the_dialect_gives_the_same_on_an_executor() {
     for case in cases {
         let is_query = case.get(..7).is_some_and(|start| start.eq_ignore_ascii_case("SELECT "));
         let sql = if is_query { case.clone() } else { format!("SELECT {case} AS x") };
-        let context = fixture.engine.fleet_session(2);
+        let context = fixture.engine.fleet_session(2, TaskOrigin::default());
         let state = context.state();
         let logical = state.create_logical_plan(&sql).await.unwrap();
         let expected = shown(&context.execute_logical_plan(logical.clone()).await.unwrap().collect().await.unwrap());
@@ -102,7 +102,7 @@ async fn a_write_over_raw_objects_says_the_same_after_it_has_travelled_and_repor
         reports: Some(ScanReports::stored_in(fixture.lake.clone(), "scans/x".to_owned())),
         objects,
     };
-    let context = fixture.engine.fleet_session(2);
+    let context = fixture.engine.fleet_session(2, TaskOrigin::default());
     register_relation(&context, "raw", "t", Relation::Raw(scan)).await.unwrap();
     let mut write = fixture.write(columns);
     let condition = r#""this"."name" IS NOT NULL"#.to_owned();
@@ -143,7 +143,7 @@ async fn a_whole_plan_as_one_task_shows_no_exchange_and_gives_the_same_rows() {
         reports: None,
         objects,
     };
-    let context = fixture.engine.fleet_session(2);
+    let context = fixture.engine.fleet_session(2, TaskOrigin::default());
     register_relation(&context, "raw", "t", Relation::Raw(scan)).await.unwrap();
     let sql = r#"SELECT "id", count(*) AS "n" FROM "raw"."t" GROUP BY "id""#;
     let plan = context.sql(sql).await.unwrap().create_physical_plan().await.unwrap();
@@ -178,7 +178,7 @@ async fn a_missing_data_file_is_named_by_an_executor_as_embedded() {
         partition_columns: Vec::new(),
         files: vec![file],
     };
-    let context = fixture.engine.fleet_session(1);
+    let context = fixture.engine.fleet_session(1, TaskOrigin::default());
     register_relation(&context, "z", "t", Relation::Table(scan)).await.unwrap();
     let frame = context.sql(r#"SELECT "id" FROM "z"."t""#).await.unwrap();
     let plan = travelled(&context, frame.create_physical_plan().await.unwrap()).unwrap();

@@ -14,7 +14,7 @@ use datafusion::{
     prelude::{ParquetReadOptions, SessionContext},
 };
 use futures::{StreamExt, TryStreamExt, stream};
-use lakewright_engine::{Compression, RawScan, Relation, TableScan, TableWrite, register_relation};
+use lakewright_engine::{Compression, RawScan, Relation, TableScan, TableWrite, fleet::TaskOrigin, register_relation};
 use lakewright_lake::{DataFile, RawObject};
 
 use crate::fixture::{Fixture, fail_fast, schema};
@@ -41,7 +41,7 @@ impl Witness {
     async fn new() -> Self {
         let fixture = Fixture::new(2);
         let ours = fixture.engine.session();
-        let state = fixture.engine.fleet_session(2).state();
+        let state = fixture.engine.fleet_session(2, TaskOrigin::default()).state();
         let ballista = SessionContext::standalone_with_state(state).await.unwrap();
         // It forgets the functions of the state that it is given.
         let template = fixture.engine.template();

@@ -61,7 +61,7 @@ fn the_region_of_a_bucket_elsewhere_is_told() {
 fn url(endpoint: &str, path_style: bool) -> Result<String> {
     let settings =
         S3Settings { endpoint: Some(endpoint.into()), path_style: Some(path_style), ..S3Settings::default() };
-    open_bucket(&settings, "songs").map(|bucket| bucket.about.url.to_string())
+    open_bucket(&settings, None, "songs").map(|bucket| bucket.about.url.to_string())
 }
 
 #[test]
