@@ -218,6 +218,10 @@ pub(crate) const MODELS: &[(&str, &str)] = &[
         "SELECT ok, round(stddev(num), 6) AS deviation, round(var_pop(num), 6) AS variance, round(corr(num, id), 6) AS correlation, round(covar_samp(num, id), 3) AS covariance, median(num) AS middle, percentile_cont(0.9) WITHIN GROUP (ORDER BY num) AS high, approx_distinct(name) AS names FROM staging.facts GROUP BY ok",
     ),
     (
+        "curated/casts",
+        "SELECT grp, min(at) AS first, min(CAST(at AS DATE)) AS day, count(DISTINCT num) AS nums, count(DISTINCT CAST(num AS BIGINT)) AS wholes, sum(id) AS ids, sum(CAST(id AS DOUBLE)) AS float, max(sum(id)) OVER (ORDER BY grp) AS most, max(CAST(sum(id) AS VARCHAR)) OVER (ORDER BY grp) AS text FROM staging.facts GROUP BY grp HAVING min(CAST(at AS DATE)) > DATE '2000-01-01'",
+    ),
+    (
         "curated/distinct_mix",
         "SELECT day, sum(DISTINCT dim) AS dims, count(DISTINCT grp) AS grps, count(*) AS n, avg(amount) AS mean FROM staging.facts GROUP BY day",
     ),

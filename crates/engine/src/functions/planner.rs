@@ -7,13 +7,13 @@
 
 use datafusion::{
     arrow::datatypes::DataType,
-    common::{DFSchema, ScalarValue},
+    common::{DFSchema, ScalarValue, tree_node::TreeNode},
     error::Result,
     functions::core::get_field,
     logical_expr::{
         Expr, ExprSchemable, GetFieldAccess, cast,
         expr::ScalarFunction,
-        planner::{ExprPlanner, PlannerResult, RawAggregateExpr, RawBinaryExpr, RawFieldAccessExpr},
+        planner::{ExprPlanner, PlannerResult, RawAggregateExpr, RawBinaryExpr, RawFieldAccessExpr, RawWindowExpr},
     },
     sql::sqlparser::ast::BinaryOperator,
 };
@@ -78,7 +78,11 @@ impl ExprPlanner for DialectPlanner {
     }
 
     fn plan_aggregate(&self, expr: RawAggregateExpr) -> Result<PlannerResult<RawAggregateExpr>> {
-        super::aggregate::plan_aggregate(expr)
+        super::aggregate::plan_aggregate(RawAggregateExpr { args: name_casts(expr.args), ..expr })
+    }
+
+    fn plan_window(&self, expr: RawWindowExpr) -> Result<PlannerResult<RawWindowExpr>> {
+        Ok(PlannerResult::Original(RawWindowExpr { args: name_casts(expr.args), ..expr }))
     }
 
     fn plan_position(&self, args: Vec<Expr>) -> Result<PlannerResult<Vec<Expr>>> {
@@ -87,6 +91,20 @@ impl ExprPlanner for DialectPlanner {
         let function = ScalarFunction::new_udf(super::text::locate(), args);
         Ok(PlannerResult::Planned(Expr::ScalarFunction(function)))
     }
+}
+
+/// Gives arguments that cast a column a name that says so. DataFusion leaves casts out of names: it would refuse
+/// `min(at)` beside `min(CAST(at AS DATE))` as one name for two columns.
+fn name_casts(args: Vec<Expr>) -> Vec<Expr> {
+    let casts = |expr: &Expr| {
+        let is_cast = |expr: &Expr| Ok(matches!(expr, Expr::Cast(_) | Expr::TryCast(_)));
+        expr.any_column_refs() && expr.exists(is_cast).unwrap_or(false)
+    };
+    let named = |expr: Expr| {
+        let name = expr.to_string();
+        expr.alias(name)
+    };
+    args.into_iter().map(|expr| if casts(&expr) { named(expr) } else { expr }).collect()
 }
 
 fn operation_of(operator: &BinaryOperator) -> Option<Operation> {

@@ -1,7 +1,7 @@
 //! Ballista's own context as a third witness: over the same files it gives the rows that our sessions give, which are those
 //! of a process alone and of a fleet.
 
-use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
+use std::{collections::BTreeMap, fs, path::Path, sync::Arc, time::Duration};
 
 use ballista::prelude::SessionContextExt;
 use datafusion::{
@@ -30,6 +30,13 @@ mod tpch_data;
 /// Queries at once: Ballista asks for work a few times a second, and each query has several stages.
 const QUERIES_AT_ONCE: usize = 4;
 
+/// Queries that cannot be asked: the compiler makes SQL that DataFusion knows of `div` and of VARBINARY, and Ballista's
+/// standalone executor never ends a union.
+const NOT_ASKED: [&str; 3] = ["curated/mathematics", "curated/hashes", "curated/unions"];
+
+/// A query that Ballista takes longer for never ends.
+const QUERY_TIME_MAX: Duration = Duration::from_mins(1);
+
 /// The same tables in a session of ours and in one of Ballista's own.
 struct Witness {
     fixture: Fixture,
@@ -45,7 +52,13 @@ impl Witness {
         let ballista = SessionContext::standalone_with_state(state).await.unwrap();
         // It forgets the functions of the state that it is given.
         let template = fixture.engine.template();
-        template.scalar_functions().values().for_each(|function| ballista.register_udf(function.as_ref().clone()));
+        let functions = || template.scalar_functions().values();
+        functions().for_each(|function| ballista.register_udf(function.as_ref().clone()));
+        // The other names of one function take the place of another that has such a name as its own.
+        let is_covered = |name: &str| functions().any(|other| other.aliases().iter().any(|alias| alias == name));
+        functions()
+            .filter(|function| is_covered(function.name()))
+            .for_each(|function| ballista.register_udf(function.as_ref().clone()));
         template.aggregate_functions().values().for_each(|function| ballista.register_udaf(function.as_ref().clone()));
         template.window_functions().values().for_each(|function| ballista.register_udwf(function.as_ref().clone()));
         let catalog = ballista.catalog("datafusion").unwrap();
@@ -87,9 +100,10 @@ impl Witness {
             Err(error) => return Some(format!("{name}: ours: {}", crate::fixture::told(&error))),
         };
         let theirs = async { self.ballista.sql(sql).await?.collect().await };
-        let theirs = match theirs.await {
-            Ok(rows) => rows,
-            Err(error) => return Some(format!("{name}: Ballista: {error}")),
+        let theirs = match tokio::time::timeout(QUERY_TIME_MAX, theirs).await {
+            Ok(Ok(rows)) => rows,
+            Ok(Err(error)) => return Some(format!("{name}: Ballista: {error}")),
+            Err(_) => return Some(format!("{name}: Ballista gives no answer")),
         };
         let (ours, theirs) = (lines(&ours), lines(&theirs));
         let first = ours.iter().zip(&theirs).find(|(ours, theirs)| ours != theirs);
@@ -141,7 +155,6 @@ fn arrow_type(declared: &str) -> DataType {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "Ballista asks for work a few times a second, which takes minutes: run it with --ignored"]
 async fn ballistas_own_context_gives_the_rows_of_sql_that_distribution_could_break() {
     let witness = Witness::new().await;
     let text = DataType::Utf8;
@@ -172,12 +185,12 @@ async fn ballistas_own_context_gives_the_rows_of_sql_that_distribution_could_bre
     let columns = [("dim", DataType::Int32), ("label", text), ("rate", DataType::Float64)];
     let objects = vec![witness.fixture.put_raw("dims/1.json", corner_cases::dims())];
     witness.add("dims", &schema(&columns), objects, "").await;
-    let models = corner_cases::MODELS.iter().filter(|(name, _)| name.starts_with("curated/"));
+    let is_asked = |name: &str| name.starts_with("curated/") && !NOT_ASKED.contains(&name);
+    let models = corner_cases::MODELS.iter().filter(|(name, _)| is_asked(name));
     witness.assert_equal(models.map(|(name, sql)| ((*name).to_owned(), (*sql).to_owned())).collect()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "Ballista asks for work a few times a second, which takes minutes: run it with --ignored"]
 async fn ballistas_own_context_gives_our_answers_to_the_queries_of_tpc_h() {
     let witness = Witness::new().await;
     for (table, columns) in tpch_data::TABLES {
