@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Processes that are killed or stopped, where no other number is asked for.
-const CRASHES: f64 = 8.0;
+const CRASHES: f64 = 20.0;
 /// Rows of each raw object.
 const ROWS: u64 = 40;
 

@@ -1,13 +1,19 @@
 //! A scheduler that is asked for more than it can do at once: what waits, what is refused, what becomes of it.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use lakewright_client::{Client, v1};
 use lakewright_error::ErrorKind;
 use serde_json::Value;
 
 use super::process::{Service, await_some};
-use crate::{project::Project, requirement};
+use crate::{
+    project::{Project, files_below},
+    requirement,
+};
 
 /// Jobs in the test of load, where no other number is asked for.
 const LOAD: f64 = 75.0;
@@ -97,6 +103,30 @@ async fn await_event(watch: &mut lakewright_client::Watch) -> v1::RunQueued {
         }
     }
     panic!("the run has never waited");
+}
+
+#[tokio::test]
+async fn one_submission_that_is_made_a_hundred_times_at_once_is_one_run_and_one_version() {
+    let project = one_row();
+    let service = Service::start(&project);
+    let client = service.client().await;
+    let mut submitting = tokio::task::JoinSet::new();
+    for _ in 0..100 {
+        // Each over a connection of its own, as of a process that asks again.
+        let client = service.client().await;
+        let request = v1::SubmitRunRequest { idempotency_key: "k".to_owned(), ..request("once") };
+        submitting.spawn(async move { client.submit(request).await });
+    }
+    let answers = submitting.join_all().await;
+    let accepted: Vec<_> = answers.into_iter().map(|answer| answer.expect("each is answered")).collect();
+    let run_ids: BTreeSet<&str> = accepted.iter().map(|answer| answer.run_id.as_str()).collect();
+    assert_eq!(run_ids.len(), 1, "{run_ids:?}");
+    assert_eq!(accepted.iter().filter(|answer| !answer.repeated).count(), 1, "one of them has begun it");
+    assert_eq!(await_end(&client, &accepted[0].run_id).await, v1::RunState::Succeeded);
+    assert_eq!(service.json(&["runs"])["runs"].as_array().map(Vec::len), Some(1));
+    let commits = project.lake().join("curated/once/_delta_log");
+    let versions = files_below(&commits).into_iter().filter(|file| file.ends_with(".json")).count();
+    assert_eq!(versions, 1);
 }
 
 /// Submits jobs of 25 names, sixteen at a time as fast as they are taken; or, at a rate, one after the other whatever the
