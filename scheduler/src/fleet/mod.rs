@@ -40,7 +40,10 @@ use lakewright_lake::{DataFile, Prefix, state::RangeReport};
 use tokio::{net::TcpListener, sync::mpsc, task::JoinSet};
 use uuid::Uuid;
 
-use self::held::{Held, Holding};
+use self::{
+    held::{Held, Holding},
+    job::Awaited,
+};
 use crate::{
     Backend, ExecutorInfo, QueryTask, RewriteTask, StepOutput, StepTask,
     backend::{query_here, read_raw_here, rewrite_here},
@@ -113,6 +116,7 @@ pub struct Fleet {
     jobs: Arc<dyn JobState>,
     /// Machines that get no more tasks.
     held: Held,
+    awaited: Awaited,
     /// Steps that wait for a first executor.
     steps_waiting: AtomicUsize,
     local: LocalFiles,
@@ -170,6 +174,7 @@ impl Fleet {
             server,
             jobs,
             held,
+            awaited: Awaited::default(),
             steps_waiting,
             local,
             patience,
