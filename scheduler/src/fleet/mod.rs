@@ -274,7 +274,9 @@ fn scheduler_config(engine: &Engine, host: &str, port: u16) -> SchedulerConfig {
         task_distribution: TaskDistributionPolicy::RoundRobin,
         // The rows of a step are fetched at once, and then its data is removed: this is for what a crash leaves.
         finished_job_data_clean_up_interval_seconds: 300,
-        finished_job_state_clean_up_interval_seconds: 60,
+        // A step looks at its job a second after the end at the latest. What is kept for longer is kept for nobody: with
+        // the plans of its stages, some tens of kilobytes a step, and megabytes of one that reads many objects.
+        finished_job_state_clean_up_interval_seconds: 10,
         executor_termination_grace_period: LEAVE_GRACE_S,
         grpc_server_max_decoding_message_size: FLEET_MESSAGE_BYTES_MAX,
         grpc_server_max_encoding_message_size: FLEET_MESSAGE_BYTES_MAX,
