@@ -245,6 +245,8 @@ def simulate(simulation, client, told):
     simulation.fill_bucket()
     lakewright = lambda *words, **variables: simulation.lakewright(client, *words, **variables)
     told["create"] = lakewright("cluster", "create", "--yes", "--no-wait")
+    if told["create"]["code"] != 0:
+        raise RuntimeError("the cluster was not made")
     cluster = told["create"]["printed"].strip()
     told["bootstrap"] = simulation.start_nodes(cluster)
 

@@ -183,6 +183,7 @@ mod tests {
         assert!(world.fleet.is_free(&hosts(&["127.0.0.1", "127.0.0.2"])).await);
         world.fleet.hold(hosts(&["127.0.0.2"])).await;
         let first = world.submit().await;
+        world.await_slots(1, 0).await;
         world.submit().await;
         world.await_slots(1, 1).await;
         assert!(!world.fleet.is_free(&hosts(&["127.0.0.1"])).await);
