@@ -147,7 +147,7 @@ impl<'a> Scaled<'a> {
     fn await_success(&self, run_id: &str) {
         let answer = self.lakewright(&["watch", run_id]);
         assert_eq!(answer.code, Some(0), "{answer:?}: {}", self.log());
-        let executions = executions(self.project, run_id);
+        let executions = executions(&self.project.lake(), run_id);
         assert!(executions.iter().all(|times| *times == 1), "a node was taken that was needed: {executions:?}");
     }
 
