@@ -183,8 +183,9 @@ class Node:
             "masterPrivateDnsName": "localhost" if is_master else "master-2.internal"})
         self.cluster = cluster
         self.set_metadata(**{"local-ipv4": self.address, **self.credentials()})
-        for home in ("/root", "/home/hadoop"):
-            self.write(f"{home}/.aws/config", "[default]\nendpoint_url = http://s3:9000\n")
+        for user in ("root", "hadoop"):
+            docker("exec", "--interactive", "--user", user, self.container, "sh", "-c", "mkdir -p ~/.aws && cat >~/.aws/config",
+                   input="[default]\nendpoint_url = http://s3:9000\n")
         await_some(f"{name} has booted", lambda: self.run("systemctl", "is-active", "metadata.service")["code"] == 0)
 
     def credentials(self):
@@ -245,6 +246,8 @@ def simulate(simulation, client, told):
     simulation.fill_bucket()
     lakewright = lambda *words, **variables: simulation.lakewright(client, *words, **variables)
     told["create"] = lakewright("cluster", "create", "--yes", "--no-wait")
+    if told["create"]["code"] != 0:
+        raise RuntimeError("the cluster was not made")
     cluster = told["create"]["printed"].strip()
     told["bootstrap"] = simulation.start_nodes(cluster)
 

@@ -2,12 +2,16 @@
 //!
 //! Data flow: the graphs of running jobs and the executors that have joined -> [`Demand`] -> [`crate::scaling`].
 //!
-//! Invariant: a machine is free only if nothing runs there and no running job may ask for rows that lie there.
+//! Invariant: a machine is free only if nothing runs there and nobody may ask for rows that lie there.
 
-use std::{collections::BTreeSet, sync::atomic::Ordering};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::atomic::Ordering,
+};
 
 use async_trait::async_trait;
 use ballista_core::serde::protobuf::task_status::Status;
+use ballista_scheduler::state::execution_graph::ExecutionGraphBox;
 
 use super::{Fleet, members, progress::tasks_of};
 use crate::scaling::{Demand, Work};
@@ -39,19 +43,166 @@ impl Work for Fleet {
     }
 
     async fn is_free(&self, hosts: &BTreeSet<String>) -> bool {
-        let of_hosts = members::hosts(&self.server).await;
-        let is_there = |executor: &str| of_hosts.get(executor).is_some_and(|host| hosts.contains(host));
-        for job in self.server.state.task_manager.get_running_job_cache().values() {
+        // Nobody is free of whom it cannot be said where they are.
+        let Some(mut there) = members::machines(&self.server).await else { return false };
+        there.retain(|_, host| hosts.contains(host));
+        let running = self.server.state.task_manager.get_running_job_cache();
+        for job in running.values() {
             let graph = job.execution_graph.read().await;
-            let is_needed = tasks_of(&graph).any(|(_, task)| match &task.task_status {
-                Status::Running(running) => is_there(&running.executor_id),
-                Status::Successful(done) => is_there(&done.executor_id),
-                Status::Failed(_) => false,
-            });
-            if is_needed {
+            if has_tasks(&graph, &there) {
                 return false;
             }
         }
+        // Of a job that has ended, the rows of its last stage lie where they are until they have been fetched.
+        for job in self.awaited.jobs().iter().filter(|job| !running.contains_key(*job)) {
+            match self.jobs.get_execution_graph(job).await {
+                Ok(Some(graph)) if !has_tasks(&graph, &there) => {}
+                // One that is about to begin, or of which nothing is known: the next look tells.
+                _ => return false,
+            }
+        }
         true
+    }
+}
+
+/// Whether tasks of a job run on these executors, or rows of it lie there.
+fn has_tasks(graph: &ExecutionGraphBox, executors: &BTreeMap<String, String>) -> bool {
+    tasks_of(graph).any(|(_, task)| match &task.task_status {
+        Status::Running(running) => executors.contains_key(&running.executor_id),
+        Status::Successful(done) => executors.contains_key(&done.executor_id),
+        Status::Failed(_) => false,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, time::Duration};
+
+    use ballista_core::{
+        JobId,
+        serde::scheduler::{
+            ExecutorData, ExecutorMetadata, ExecutorOperatingSystemSpecification, ExecutorSpecification,
+        },
+    };
+    use lakewright_engine::{
+        Engine, EngineSettings,
+        fleet::{LocalFiles, TaskOrigin},
+    };
+    use lakewright_lake::Prefix;
+    use tempfile::TempDir;
+    use tokio::{
+        net::TcpListener,
+        time::{interval, timeout},
+    };
+
+    use super::*;
+    use crate::fleet::FleetSettings;
+
+    /// A fleet whose executors are called and never answer: what was given to one runs for as long as the test does.
+    struct World {
+        fleet: Fleet,
+        engine: Engine,
+        port: TcpListener,
+        _folder: TempDir,
+    }
+
+    fn hosts(hosts: &[&str]) -> BTreeSet<String> {
+        hosts.iter().map(|host| (*host).to_owned()).collect()
+    }
+
+    impl World {
+        async fn new() -> Self {
+            let folder = TempDir::new().unwrap();
+            let settings = EngineSettings {
+                memory_limit_bytes: 64 << 20,
+                spill_dir: folder.path().join("spill"),
+                spill_limit_bytes: 1 << 20,
+                target_partitions: 1,
+            };
+            let engine = Engine::new(settings).unwrap();
+            let lake = Prefix::open(folder.path().join("lake").to_str().unwrap()).unwrap();
+            let settings = FleetSettings {
+                lake,
+                engine: engine.clone(),
+                listener: TcpListener::bind("127.0.0.1:0").await.unwrap(),
+                host: None,
+                local: LocalFiles::Shared,
+                patience: Duration::from_secs(1),
+                stall_max: Duration::from_secs(60),
+                single_executor_bytes: 0,
+            };
+            let fleet = Fleet::start(settings).await.unwrap();
+            let port = TcpListener::bind("0.0.0.0:0").await.unwrap();
+            let world = Self { fleet, engine, port, _folder: folder };
+            for number in [1, 2] {
+                world.join(&format!("e{number}"), &format!("127.0.0.{number}")).await;
+            }
+            world
+        }
+
+        async fn join(&self, id: &str, host: &str) {
+            let port = self.port.local_addr().unwrap().port();
+            let executor = ExecutorMetadata {
+                id: id.to_owned(),
+                host: host.to_owned(),
+                port,
+                grpc_port: port,
+                specification: ExecutorSpecification::default().with_vcores(1),
+                os_info: ExecutorOperatingSystemSpecification::default(),
+            };
+            let slots = ExecutorData { executor_id: id.to_owned(), total_vcores: 1, available_vcores: 1 };
+            self.fleet.server.state.executor_manager.register_executor(executor, slots).await.unwrap();
+        }
+
+        /// Has a query of one task executed.
+        async fn submit(&self) -> JobId {
+            let session = self.engine.fleet_session(1, TaskOrigin::default());
+            let plan = session.sql("SELECT 1 AS x").await.unwrap().create_physical_plan().await.unwrap();
+            self.fleet.server.submit_physical_plan("job", Arc::new(session), plan, None).await.unwrap()
+        }
+
+        /// Waits until tasks run and wait in so many slots.
+        async fn await_slots(&self, busy: usize, waited_for: usize) {
+            let mut looks = interval(Duration::from_millis(5));
+            let until = async {
+                loop {
+                    let demand = self.fleet.demand().await;
+                    if (demand.slots_busy, demand.slots_waited_for) == (busy, waited_for) {
+                        return;
+                    }
+                    looks.tick().await;
+                }
+            };
+            timeout(Duration::from_secs(30), until).await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_machine_with_a_task_is_not_free_and_one_that_is_held_gets_none() {
+        let world = World::new().await;
+        assert!(world.fleet.is_free(&hosts(&["127.0.0.1", "127.0.0.2"])).await);
+        world.fleet.hold(hosts(&["127.0.0.2"])).await;
+        let first = world.submit().await;
+        world.await_slots(1, 0).await;
+        world.submit().await;
+        world.await_slots(1, 1).await;
+        assert!(!world.fleet.is_free(&hosts(&["127.0.0.1"])).await);
+        assert!(!world.fleet.is_free(&hosts(&["127.0.0.1", "127.0.0.2"])).await, "one of both works");
+        assert!(world.fleet.is_free(&hosts(&["127.0.0.2"])).await, "what waits is not given to a held machine");
+        world.fleet.hold(BTreeSet::new()).await;
+        world.await_slots(2, 0).await;
+        assert!(!world.fleet.is_free(&hosts(&["127.0.0.2"])).await, "held no more, it works without another word");
+        world.fleet.server.cancel_job(first).await.unwrap();
+        world.await_slots(1, 0).await;
+        assert!(world.fleet.is_free(&hosts(&["127.0.0.1"])).await);
+    }
+
+    #[tokio::test]
+    async fn nobody_is_free_while_a_step_waits_for_rows_of_which_nothing_is_known() {
+        let world = World::new().await;
+        let waiting = world.fleet.awaited.begin(JobId::from("j"));
+        assert!(!world.fleet.is_free(&hosts(&["127.0.0.1"])).await);
+        drop(waiting);
+        assert!(world.fleet.is_free(&hosts(&["127.0.0.1"])).await);
     }
 }

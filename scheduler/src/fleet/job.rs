@@ -5,7 +5,11 @@
 //!
 //! Invariant: rows that cannot be fetched are a lost execution, never fewer rows.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use ballista_core::{
     JobId,
@@ -67,11 +71,46 @@ pub(super) enum Ended {
 
 type Graph = Arc<RwLock<ExecutionGraphBox>>;
 
+/// The jobs that steps wait for, from their submission until their rows are here; clones share them.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Awaited(Arc<Mutex<HashSet<JobId>>>);
+
+impl Awaited {
+    /// Takes note of one, until what is given is dropped.
+    pub(super) fn begin(&self, job: JobId) -> Awaiting {
+        self.set().insert(job.clone());
+        Awaiting { awaited: self.clone(), job }
+    }
+
+    /// The jobs at this moment, in no order.
+    pub(super) fn jobs(&self) -> Vec<JobId> {
+        self.set().iter().cloned().collect()
+    }
+
+    fn set(&self) -> MutexGuard<'_, HashSet<JobId>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A job that a step waits for.
+#[derive(Debug)]
+pub(super) struct Awaiting {
+    awaited: Awaited,
+    job: JobId,
+}
+
+impl Drop for Awaiting {
+    fn drop(&mut self) {
+        self.awaited.set().remove(&self.job);
+    }
+}
+
 /// Has the job cleared away when it is dropped, and cancelled before if it has not ended.
 struct Running<'a> {
     fleet: &'a Fleet,
     job: JobId,
     has_ended: bool,
+    _awaiting: Awaiting,
 }
 
 impl Drop for Running<'_> {
@@ -110,7 +149,8 @@ pub(super) async fn run_job(
     let events = server.cluster_state_events().await.map_err(unusable)?;
     let (sender, statuses) = mpsc::channel(STATUSES_QUEUED_MAX);
     let job = server.submit_physical_plan(name, Arc::new(session), plan, Some(sender)).await.map_err(unusable)?;
-    let mut running = Running { fleet, job: job.clone(), has_ended: false };
+    let _awaiting = fleet.awaited.begin(job.clone());
+    let mut running = Running { fleet, job: job.clone(), has_ended: false, _awaiting };
     let pulse = Pulse::new(fleet.stall_max, Instant::now());
     let mut watch = Watch { fleet, job: &job, graph: None, watching, counts: None, pulse };
     let status = match watch.until_end(statuses, events).await? {

@@ -153,7 +153,13 @@ pub(super) async fn give_up(server: &Server, executor_id: &str, reason: &str) {
     }
 }
 
-/// Where each executor is, by its id.
+/// The machine of each executor that has joined, as an address without a port, by its id; none if they cannot be listed.
+pub(super) async fn machines(server: &Server) -> Option<BTreeMap<String, String>> {
+    let executors = server.state.executor_manager.get_executors_state().await.ok()?;
+    Some(executors.into_iter().map(|(executor, ..)| (executor.id, executor.host)).collect())
+}
+
+/// Where each executor is called, as `host:port`, by its id.
 pub(super) async fn hosts(server: &Server) -> BTreeMap<String, String> {
     let executors = list(server).await.unwrap_or_default();
     executors.into_iter().map(|executor| (executor.id, executor.host)).collect()

@@ -40,7 +40,10 @@ use lakewright_lake::{DataFile, Prefix, state::RangeReport};
 use tokio::{net::TcpListener, sync::mpsc, task::JoinSet};
 use uuid::Uuid;
 
-use self::held::{Held, Holding};
+use self::{
+    held::{Held, Holding},
+    job::Awaited,
+};
 use crate::{
     Backend, ExecutorInfo, QueryTask, RewriteTask, StepOutput, StepTask,
     backend::{query_here, read_raw_here, rewrite_here},
@@ -113,6 +116,7 @@ pub struct Fleet {
     jobs: Arc<dyn JobState>,
     /// Machines that get no more tasks.
     held: Held,
+    awaited: Awaited,
     /// Steps that wait for a first executor.
     steps_waiting: AtomicUsize,
     local: LocalFiles,
@@ -170,6 +174,7 @@ impl Fleet {
             server,
             jobs,
             held,
+            awaited: Awaited::default(),
             steps_waiting,
             local,
             patience,
@@ -269,7 +274,9 @@ fn scheduler_config(engine: &Engine, host: &str, port: u16) -> SchedulerConfig {
         task_distribution: TaskDistributionPolicy::RoundRobin,
         // The rows of a step are fetched at once, and then its data is removed: this is for what a crash leaves.
         finished_job_data_clean_up_interval_seconds: 300,
-        finished_job_state_clean_up_interval_seconds: 60,
+        // A step looks at its job a second after the end at the latest. What is kept for longer is kept for nobody: with
+        // the plans of its stages, some tens of kilobytes a step, and megabytes of one that reads many objects.
+        finished_job_state_clean_up_interval_seconds: 10,
         executor_termination_grace_period: LEAVE_GRACE_S,
         grpc_server_max_decoding_message_size: FLEET_MESSAGE_BYTES_MAX,
         grpc_server_max_encoding_message_size: FLEET_MESSAGE_BYTES_MAX,

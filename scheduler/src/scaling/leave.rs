@@ -32,15 +32,15 @@ impl Scaler<'_> {
         if !self.refresh(now).await {
             return;
         }
-        let count = self.counted();
+        let count = self.known();
         if count.wanted <= to {
             return;
         }
         let hosts = self.choose(&count, to).await;
         tracing::info!(from = count.wanted, to, ?hosts, "fleet is about to shrink");
         self.work.hold(hosts.clone()).await;
+        // Not given back before the next look: a task may be on its way to a machine that was free a moment ago.
         self.leaving = Some(Leaving { hosts, to, since: now, given_back: None });
-        self.go_on_leaving(now).await;
     }
 
     /// Those that go: first those that have nothing to do. All, if it cannot be said which ones.
@@ -98,7 +98,7 @@ impl Scaler<'_> {
 
     /// Machines that were given back are held until they are seen no more.
     async fn await_gone(&mut self, now: Instant, leaving: Leaving, given_back: Instant) {
-        let count = self.counted();
+        let count = self.known();
         let have_gone = if count.can_choose {
             count.hosts.is_disjoint(&leaving.hosts)
         } else {

@@ -85,7 +85,7 @@ pub(crate) trait Work: Send + Sync {
     /// Gives no more tasks to these machines, and to all others again.
     async fn hold(&self, hosts: BTreeSet<String>);
 
-    /// Whether nothing runs on these machines, and no running job may ask for rows that lie there.
+    /// Whether nothing runs on these machines, and nobody may ask for rows that lie there.
     async fn is_free(&self, hosts: &BTreeSet<String>) -> bool;
 }
 
@@ -106,8 +106,10 @@ struct Scaler<'a> {
     machines: &'a dyn Machines,
     policy: ScalingPolicy,
     history: History,
-    /// What is known of the machines, and since when.
-    count: Option<(Instant, MachineCount)>,
+    /// The machines as they were last counted; none if they were never, or if something was ordered since.
+    count: Option<MachineCount>,
+    /// When they were counted; none if they could not be.
+    counted: Option<Instant>,
     /// When their number was last changed.
     changed: Option<Instant>,
     /// What failed last, until when nobody is asked, and the pause after the next failure.
@@ -126,6 +128,7 @@ impl<'a> Scaler<'a> {
             policy,
             history: History::default(),
             count: None,
+            counted: None,
             changed: None,
             failed: None,
             silent_until: None,
@@ -147,15 +150,19 @@ impl<'a> Scaler<'a> {
     async fn look(&mut self, now: Instant) {
         let is_known = self.is_known(now).await;
         let demand = self.work.demand().await;
-        let machines = machines_needed(&demand, &self.counted().hosts);
-        self.history.saw(now, machines, self.policy.memory());
+        match &self.count {
+            Some(count) => self.history.saw(now, machines_needed(&demand, &count.hosts), self.policy.memory()),
+            // Of executors it cannot be said whose they are, so neither how many are needed. A window with a hole would
+            // let single moments decide.
+            None => self.history = History::default(),
+        }
         if !is_known {
             return self.stay(now).await;
         }
         if self.leaving.is_some() {
             return self.go_on_leaving(now).await;
         }
-        let wanted = self.counted().wanted;
+        let wanted = self.known().wanted;
         match self.policy.decide(&self.history, now, wanted, self.changed) {
             Decision::Keep => {}
             Decision::Grow(machines) => self.grow(now, machines, &demand).await,
@@ -166,12 +173,13 @@ impl<'a> Scaler<'a> {
     /// Whether it is known what machines there are; whoever has them is asked again if that was long ago.
     async fn is_known(&mut self, now: Instant) -> bool {
         let age_max = COUNT_AGE_MAX.min(self.policy.cooldown);
-        let is_fresh = self.count.as_ref().is_some_and(|(since, _)| now.duration_since(*since) < age_max);
+        let is_fresh = self.counted.is_some_and(|since| now.duration_since(since) < age_max);
         is_fresh || (self.silent_until.is_none_or(|until| now >= until) && self.refresh(now).await)
     }
 
-    fn counted(&self) -> MachineCount {
-        self.count.as_ref().map(|(_, count)| count.clone()).unwrap_or_default()
+    /// What was last known of the machines.
+    fn known(&self) -> MachineCount {
+        self.count.clone().unwrap_or_default()
     }
 
     async fn grow(&mut self, now: Instant, machines: u32, demand: &Demand) {
@@ -179,7 +187,7 @@ impl<'a> Scaler<'a> {
         if !self.refresh(now).await {
             return;
         }
-        let wanted = self.counted().wanted;
+        let wanted = self.known().wanted;
         if wanted >= machines {
             return;
         }
@@ -195,8 +203,7 @@ impl<'a> Scaler<'a> {
         // The limit, once more, where it counts.
         let machines = machines.min(self.policy.machines_max.max(self.policy.machines_min));
         let answer = timeout(ANSWER_MAX, self.machines.resize(machines, leave)).await;
-        // What is known is not true any more, or may not be.
-        self.count = None;
+        (self.count, self.counted) = (None, None);
         self.judge(now, answer, "fleet cannot be resized").is_some()
     }
 
@@ -205,10 +212,13 @@ impl<'a> Scaler<'a> {
         let answer = timeout(ANSWER_MAX, self.machines.count()).await;
         match self.judge(now, answer, "machines of the fleet cannot be counted") {
             Some(count) => {
-                self.count = Some((now, count));
+                (self.count, self.counted) = (Some(count), Some(now));
                 true
             }
-            None => false,
+            None => {
+                self.counted = None;
+                false
+            }
         }
     }
 

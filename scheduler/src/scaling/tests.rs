@@ -219,6 +219,22 @@ async fn a_failure_holds_nobody_and_is_tried_again_more_and_more_seldom() {
 }
 
 #[tokio::test]
+async fn machines_that_came_while_nobody_answered_are_not_taken_for_others() {
+    let world = World::with(1);
+    world.change(|state| state.slots_wanted = 100);
+    let mut scaled = Scaled::new(&world);
+    while world.orders().is_empty() {
+        scaled.pass(10).await;
+    }
+    world.is_out.store(true, Ordering::Relaxed);
+    world.change(|state| state.slots_wanted = 10);
+    scaled.pass(700).await;
+    world.is_out.store(false, Ordering::Relaxed);
+    scaled.pass(1000).await;
+    assert_eq!((scaled.held(), world.orders().len()), (hosts([]), 1), "all four are needed");
+}
+
+#[tokio::test]
 async fn orders_that_are_refused_are_repeated_more_and_more_seldom_though_counting_works() {
     let world = World::with(1);
     world.change(|state| state.slots_wanted = 100);

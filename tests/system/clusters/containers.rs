@@ -4,6 +4,7 @@
 //! It takes some minutes and Docker: it is done where `LAKEWRIGHT_EMR` names the program for nodes.
 
 use std::{
+    fs,
     path::Path,
     process::{Command, Stdio},
 };
@@ -11,6 +12,7 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::{
+    fleet::elastic::executions,
     project::{MUSIC_TABLES, Project},
     requirement, tidy,
 };
@@ -75,8 +77,15 @@ fn a_cluster_in_containers_runs_a_step_and_loses_nodes_in_the_middle() {
     assert_eq!(told["delete"]["code"], 0, "{told}");
     assert_eq!(told["left"], json!({ "roles": [], "groups": [], "objects": 0 }), "{told}");
 
+    let lake = project.path("nodes/lake");
+    let runs = fs::read_dir(lake.join("_lakewright/runs")).expect("there were runs").flatten();
+    // Ids are in the order of time: the first run is the one whose node had notice.
+    let first = runs.map(|run| run.file_name()).min().and_then(|name| name.into_string().ok()).expect("a run");
+    let executions = executions(&lake, &first);
+    assert!(executions.iter().all(|times| *times == 1), "a node that has notice costs nothing: {executions:?}");
+
     let mut of_nodes = Project::empty();
-    of_nodes.set_variables(vec![("LAKEWRIGHT_LAKE", project.path("nodes/lake").display().to_string())]);
+    of_nodes.set_variables(vec![("LAKEWRIGHT_LAKE", lake.display().to_string())]);
     project.succeed(&["run"]);
     assert_eq!(of_nodes.contents(&MUSIC_TABLES), project.contents(&MUSIC_TABLES));
 }

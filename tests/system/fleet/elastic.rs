@@ -1,6 +1,6 @@
 //! Executors join and leave while a run goes on: who comes gets tasks, who drains costs nothing.
 
-use std::{collections::BTreeMap, fmt::Write, fs};
+use std::{collections::BTreeMap, fmt::Write, fs, path::Path};
 
 use serde_json::Value;
 
@@ -36,9 +36,9 @@ pub(crate) fn busy_contents(project: &Project) -> BTreeMap<String, Vec<String>> 
     project.contents(&tables.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
-/// How often each step of a run was executed.
-pub(crate) fn executions(project: &Project, run_id: &str) -> Vec<u64> {
-    let steps = project.lake().join("_lakewright/runs").join(run_id).join("steps");
+/// How often each step of a run of a lake was executed.
+pub(crate) fn executions(lake: &Path, run_id: &str) -> Vec<u64> {
+    let steps = lake.join("_lakewright/runs").join(run_id).join("steps");
     let read = |path: String| {
         let text = fs::read_to_string(steps.join(&path)).unwrap_or_else(|error| panic!("{path}: {error}"));
         let step: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{path}: {error}: {text}"));
@@ -71,7 +71,7 @@ fn who_joins_in_the_middle_of_a_run_gets_tasks_and_who_drains_costs_none() {
     assert_eq!(fleet.terminate_executor(0), Some(0), "an executor drains");
     await_some("the run ends", || (fleet.state_of(&run_id) == "succeeded").then_some(()));
     assert_eq!(busy_contents(&project), busy_contents(&embedded));
-    let executions = executions(&project, &run_id);
+    let executions = executions(&project.lake(), &run_id);
     assert!(executions.iter().all(|times| *times == 1), "nothing was lost: {executions:?}");
     assert_eq!(fleet.members().len(), 1);
 }
