@@ -1,27 +1,22 @@
 //! The directory of one executor process: what its tasks leave for other tasks, and what does not fit into memory.
 //!
-//! Invariant: a directory belongs to one living process. Those of processes that have died are removed by whoever starts
-//! next.
+//! Invariant: a directory belongs to one living process ([`ProcessDir`]).
 
 use std::{
-    fs::{self, File},
-    io,
+    fs, io,
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
+use lakewright_engine::ProcessDir;
 use lakewright_error::{Error, ErrorKind, Result};
 use lakewright_lake::disk_error;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
-use uuid::Uuid;
 
-/// What the directories of processes begin with.
-const OWN: &str = "executor-";
-
-/// Held by the process that a directory belongs to.
-const LOCK: &str = "lock";
+/// What the directories of executors are called.
+const KIND: &str = "executor";
 
 /// How long a measured size is believed, in times of what measuring took: it may cost a twentieth of a core.
 const BELIEVED_FOR: u32 = 20;
@@ -52,12 +47,7 @@ pub fn executor_status(parent: &Path) -> Result<Vec<(ExecutorStatus, Duration)>>
     let unusable =
         |error: io::Error| disk_error(error, "cannot read the scratch directory", &parent.display().to_string());
     let mut found = Vec::new();
-    for entry in fs::read_dir(parent).map_err(unusable)?.flatten() {
-        let dir = entry.path();
-        let is_alive = File::open(dir.join(LOCK)).is_ok_and(|lock| lock.try_lock().is_err());
-        if !entry.file_name().to_string_lossy().starts_with(OWN) || !is_alive {
-            continue;
-        }
+    for dir in ProcessDir::living(parent, KIND).map_err(unusable)? {
         let status = dir.join(STATUS);
         let age = fs::metadata(&status).and_then(|meta| meta.modified()).ok().and_then(|time| time.elapsed().ok());
         let read = fs::read(&status).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
@@ -74,14 +64,12 @@ pub fn executor_status(parent: &Path) -> Result<Vec<(ExecutorStatus, Duration)>>
 /// The directory of this process; removed when dropped.
 #[derive(Debug)]
 pub(crate) struct Scratch {
-    root: PathBuf,
+    dir: ProcessDir,
     limit_bytes: u64,
     /// When, how long it took, and the bytes.
     measured: Mutex<Option<(Instant, Duration, u64)>>,
     /// Whether a task has failed because there was no room.
     no_room: watch::Sender<bool>,
-    /// Locked for as long as the process lives.
-    _lock: File,
 }
 
 impl Scratch {
@@ -92,18 +80,13 @@ impl Scratch {
     pub(crate) fn open(parent: &Path, limit_bytes: u64) -> Result<Self> {
         let unusable =
             |error: io::Error| disk_error(error, "cannot make the scratch directory", &parent.display().to_string());
-        fs::create_dir_all(parent).map_err(unusable)?;
-        remove_left(parent).map_err(unusable)?;
-        let root = parent.join(format!("{OWN}{}", Uuid::new_v4()));
-        fs::create_dir(&root).map_err(unusable)?;
-        let lock = File::create(root.join(LOCK)).map_err(unusable)?;
-        lock.lock().map_err(unusable)?;
-        Ok(Self { root, limit_bytes, measured: Mutex::new(None), no_room: watch::Sender::new(false), _lock: lock })
+        let dir = ProcessDir::open(parent, KIND).map_err(unusable)?;
+        Ok(Self { dir, limit_bytes, measured: Mutex::new(None), no_room: watch::Sender::new(false) })
     }
 
     /// Says how this executor is.
     pub(crate) fn tell(&self, status: &ExecutorStatus) {
-        let (fresh, path) = (self.root.join("status.new"), self.root.join(STATUS));
+        let (fresh, path) = (self.dir.path().join("status.new"), self.dir.path().join(STATUS));
         let text = serde_json::to_vec(status).unwrap_or_default();
         // On a full disk nobody can be told; that it is full is told by the tasks that fail.
         if let Err(error) = fs::write(&fresh, text).and_then(|()| fs::rename(&fresh, &path)) {
@@ -113,7 +96,7 @@ impl Scratch {
 
     /// Where queries spill.
     pub(crate) fn spill_dir(&self) -> PathBuf {
-        self.root.join("spill")
+        self.dir.path().join("spill")
     }
 
     /// A new directory for the rows of one membership of a fleet.
@@ -121,7 +104,7 @@ impl Scratch {
     /// # Errors
     /// As [`Scratch::open`].
     pub(crate) fn work_dir(&self, name: &str) -> Result<PathBuf> {
-        let dir = self.root.join(name);
+        let dir = self.dir.path().join(name);
         fs::create_dir_all(&dir)
             .map_err(|error| disk_error(error, "cannot make the scratch directory", &dir.display().to_string()))?;
         Ok(dir)
@@ -169,30 +152,6 @@ impl Scratch {
     }
 }
 
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        if let Err(error) = fs::remove_dir_all(&self.root) {
-            tracing::debug!(directory = %self.root.display(), %error, "scratch directory left behind");
-        }
-    }
-}
-
-/// Removes the directories whose processes have ended.
-fn remove_left(parent: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(parent)? {
-        let entry = entry?;
-        if !entry.file_name().to_string_lossy().starts_with(OWN) {
-            continue;
-        }
-        // One that is being made has no lock yet, or one that nobody holds yet: it is left alone for a while.
-        let Ok(lock) = File::open(entry.path().join(LOCK)) else { continue };
-        if lock.try_lock().is_ok() {
-            fs::remove_dir_all(entry.path())?;
-        }
-    }
-    Ok(())
-}
-
 /// Bytes of all files below a directory; what vanishes meanwhile counts nothing.
 fn size_bytes(dir: &Path) -> u64 {
     let Ok(entries) = fs::read_dir(dir) else { return 0 };
@@ -207,22 +166,6 @@ fn size_bytes(dir: &Path) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_a_dead_process_has_left_is_removed_and_a_living_ones_is_not() {
-        let parent = tempfile::tempdir().unwrap();
-        let living = Scratch::open(parent.path(), 1).unwrap();
-        let dead = parent.path().join("executor-dead");
-        fs::create_dir(&dead).unwrap();
-        fs::write(dead.join(LOCK), "").unwrap();
-        let other = parent.path().join("somebody's");
-        fs::create_dir(&other).unwrap();
-        let second = Scratch::open(parent.path(), 1).unwrap();
-        assert!(!dead.exists() && other.exists() && living.root.exists());
-        drop(second);
-        let left = fs::read_dir(parent.path()).unwrap().count();
-        assert_eq!(left, 2, "the living one's and somebody's");
-    }
 
     #[test]
     fn whoever_asks_is_told_of_living_executors_only() {

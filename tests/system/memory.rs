@@ -1,6 +1,25 @@
 //! Little memory: the job spills and gives the same rows.
 
-use crate::project::{MUSIC_TABLES, Project};
+use std::path::PathBuf;
+
+use crate::{
+    project::{MUSIC_TABLES, Project, files_below},
+    service::process::await_some,
+};
+
+/// A project whose one model sorts some megabytes, and where its process spills.
+fn project_that_sorts() -> (Project, PathBuf) {
+    let source = "CREATE EXTERNAL TABLE raw.t (id BIGINT, text VARCHAR) STORED AS JSON LOCATION 't/';";
+    let model = "MODEL (clustered_by (text)); SELECT id, text FROM raw.t;";
+    let project = Project::job(&[("raw/t.sql", source), ("curated/t.sql", model)]);
+    let line = |id: u64| {
+        let text = id.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        format!("{{\"id\": {id}, \"text\": \"{text:0>600}\"}}\n")
+    };
+    project.write("data/raw/t/rows.json", &(0..60_000).map(line).collect::<String>());
+    let spill = project.path("spill");
+    (project, spill)
+}
 
 #[test]
 fn a_run_with_little_memory_gives_the_same_rows() {
@@ -15,4 +34,33 @@ fn memory_that_cannot_be_is_refused() {
     let project = Project::music(10, 2, 1);
     project.lakewright(&["run", "--memory", "lots"]).assert_refused(2, &["memory"]);
     assert_eq!(project.lake_files(), Vec::<String>::new());
+}
+
+#[test]
+fn what_a_process_has_spilled_is_gone_when_it_has_ended_or_when_the_next_one_begins() {
+    let (project, spill) = project_that_sorts();
+    let arguments = ["run", "--memory", "32MB", "--threads", "1", "--spill-dir", "spill"];
+    let mut child = project.start(&arguments);
+    await_some("it spills", || {
+        assert!(child.try_wait().expect("the child can be asked").is_none(), "it has ended without spilling");
+        // A lock is there too.
+        (files_below(&spill).len() > 1).then_some(())
+    });
+    child.kill().expect("the child can be killed");
+    child.wait().expect("the child can be awaited");
+    assert!(files_below(&spill).len() > 1, "nothing was left behind");
+    project.succeed(&arguments);
+    assert_eq!(files_below(&spill), Vec::<String>::new());
+    let refused = project.lakewright(&[
+        "run",
+        "--full-refresh",
+        "--memory",
+        "32MB",
+        "--spill-limit",
+        "1MB",
+        "--spill-dir",
+        "spill",
+    ]);
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert_eq!(files_below(&spill), Vec::<String>::new(), "a run that fails");
 }

@@ -30,7 +30,7 @@ use lakewright_error::{Error, ErrorKind};
 use crate::{
     args::{CommandLine, Flags, Parsed},
     exit::{DONE, FAILED, Failure, USAGE},
-    place::Invocation,
+    place::{Invocation, SpillDir},
     render::Output,
     settings::Environment,
 };
@@ -76,7 +76,7 @@ fn run() -> u8 {
     };
     let output = Output::of_process(&line.flags, &environment);
     let CommandLine { flags, command } = line;
-    let invocation = Invocation { environment, flags, output };
+    let invocation = Invocation { environment, flags, output, spill: SpillDir::default() };
     match execute(&invocation, command) {
         Ok(()) => DONE,
         Err(failure) => {
@@ -95,6 +95,10 @@ fn execute(invocation: &Invocation, command: args::Command) -> exit::Outcome {
     let done = runtime.block_on(Box::pin(command::execute(invocation, command, now())));
     // A query that was dropped may still sit in a blocking call: it must not hold up the exit.
     runtime.shutdown_background();
+    // So does its spilled rows' owner, which would remove them.
+    if let Some(dir) = invocation.spill.get() {
+        dir.remove();
+    }
     done
 }
 

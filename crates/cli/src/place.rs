@@ -7,13 +7,14 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
+    sync::{Arc, OnceLock},
 };
 
 use lakewright_cluster::{AwsSettings, profile_credentials};
 use lakewright_compiler::{Diagnostic, Job, JobFolder, compile_job};
-use lakewright_engine::{Engine, EngineSettings};
+use lakewright_engine::{Engine, EngineSettings, ProcessDir};
 use lakewright_error::{Error, ErrorKind, Result};
-use lakewright_lake::{Prefix, Stores};
+use lakewright_lake::{Prefix, Stores, disk_error};
 
 use crate::{
     args::Flags,
@@ -25,6 +26,9 @@ use crate::{
     settings::{Environment, Machine, Settings, SettingsInput, absolute_location},
 };
 
+/// What the directories are called that processes spill to.
+const SPILL_DIR: &str = "run";
+
 /// One command line: what it was given, and where it prints.
 #[derive(Clone, Debug)]
 pub(crate) struct Invocation {
@@ -34,7 +38,12 @@ pub(crate) struct Invocation {
     pub(crate) flags: Flags,
     /// Where it prints.
     pub(crate) output: Output,
+    /// Where its queries spill, once one may.
+    pub(crate) spill: SpillDir,
 }
+
+/// The directory of this process for what does not fit into memory.
+pub(crate) type SpillDir = Arc<OnceLock<ProcessDir>>;
 
 /// Where a command works.
 #[derive(Clone, Debug)]
@@ -53,6 +62,8 @@ pub(crate) struct Place {
     pub(crate) settings: Settings,
     /// The machine.
     pub(crate) machine: Machine,
+    /// Where queries spill, once one may.
+    spill: SpillDir,
 }
 
 /// A job that compiles.
@@ -108,7 +119,8 @@ impl Invocation {
             self.output.note(&format!("warning: {variable} is no setting; did you mean {meant}?"));
         }
         let (working_dir, temp_dir) = (self.environment.working_dir.clone(), self.environment.temp_dir.clone());
-        Ok(Place { output: self.output, working_dir, temp_dir, project, job, settings, machine })
+        let spill = Arc::clone(&self.spill);
+        Ok(Place { output: self.output, working_dir, temp_dir, project, job, settings, machine, spill })
     }
 }
 
@@ -225,7 +237,18 @@ impl Place {
     /// # Errors
     /// - [`ErrorKind::Exhausted`], [`ErrorKind::Denied`]: the spill directory cannot be made.
     pub(crate) fn engine(&self) -> Result<Engine> {
-        self.engine_spilling_to(self.settings.spill_dir.clone())
+        let dir = match self.spill.get() {
+            Some(dir) => dir,
+            None => {
+                let parent = &self.settings.spill_dir;
+                let made = ProcessDir::open(parent, SPILL_DIR).map_err(|error| {
+                    let error = disk_error(error, "cannot make the spill directory", &parent.display().to_string());
+                    error.with_hint("name a directory on a disk with free space that this process may write to")
+                })?;
+                self.spill.get_or_init(|| made)
+            }
+        };
+        self.engine_spilling_to(dir.path().to_owned())
     }
 
     /// Makes an engine that only plans: it leaves no directory behind.

@@ -11,6 +11,7 @@ mod fault;
 pub mod fleet;
 mod functions;
 mod json;
+mod process_dir;
 mod query;
 mod relation;
 mod rewrite;
@@ -21,6 +22,7 @@ mod write;
 
 pub use json::{Compression, MultiLine, ReadMode, Reading, ScanReports, broken_object, source_schema};
 pub use lakewright_json::{Profile, ProposedColumn};
+pub use process_dir::ProcessDir;
 pub use query::Rows;
 pub use relation::{RawScan, Relation, TableScan, profile_objects, register_relation, register_rows};
 pub use rewrite::rewrite_files;

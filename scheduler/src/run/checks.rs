@@ -21,6 +21,7 @@ use lakewright_lake::{
     layout,
     state::{CheckRecord, Format, RunChecks, WrittenChecks, encode_rows, read_object},
 };
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use super::{
@@ -33,6 +34,8 @@ use crate::{QueryTask, StepInput, StepWork, lineage::declared_params, literal};
 
 /// Queries of checks that run at once: each uses all cores.
 const QUERIES_AT_ONCE_MAX: usize = 2;
+/// Models whose checks are asked at once, however few queries that leads to: most of them are small.
+const MODELS_AT_ONCE_MAX: usize = 16;
 /// Failing rows that are kept of one check.
 pub(crate) const SAMPLE_ROWS_MAX: u64 = 100;
 
@@ -64,12 +67,10 @@ pub(crate) async fn run_checks(site: &Site, at: StepSite<'_>) -> Result<BTreeMap
     let found = match retrying(|| read_object::<RunChecks>(&site.lake, &key)).await? {
         Some(found) => found,
         None => {
-            let mut tables = BTreeMap::new();
-            for (model, extent) in &asked {
-                let asker = Asker { site, at, model, inputs: inputs(at, model).await? };
-                let records = asker.ask(*extent).await.map_err(|error| error.with("checks of", &model.name))?;
-                tables.insert(model.name.to_string(), records);
-            }
+            let turns = Semaphore::new(QUERIES_AT_ONCE_MAX);
+            let answers = asked.iter().map(|(model, extent)| ask_model(site, at, model, *extent, &turns));
+            let answers = stream::iter(answers.collect::<Vec<_>>()).buffered(MODELS_AT_ONCE_MAX);
+            let tables = answers.try_collect().await?;
             let mine = RunChecks { format: Format, nonce: Uuid::new_v4().to_string(), tables };
             match create(&site.lake, &key, &mine).await? {
                 Race::Won => mine,
@@ -78,6 +79,18 @@ pub(crate) async fn run_checks(site: &Site, at: StepSite<'_>) -> Result<BTreeMap
         }
     };
     Ok(found.tables)
+}
+
+async fn ask_model(
+    site: &Site,
+    at: StepSite<'_>,
+    model: &Model,
+    extent: Extent,
+    turns: &Semaphore,
+) -> Result<(String, Vec<CheckRecord>)> {
+    let asker = Asker { site, at, model, inputs: inputs(at, model).await?, turns };
+    let records = asker.ask(extent).await.map_err(|error| error.with("checks of", &model.name))?;
+    Ok((model.name.to_string(), records))
 }
 
 /// The error of the checks that keep the run from publishing; names the first and how many more there are.
@@ -155,6 +168,8 @@ struct Asker<'a> {
     model: &'a Model,
     /// The table as the run would publish it, and what else its checks read.
     inputs: Vec<StepInput>,
+    /// Of all queries of the run's checks.
+    turns: &'a Semaphore,
 }
 
 impl Asker<'_> {
@@ -276,6 +291,8 @@ impl Asker<'_> {
         values.extend(arguments.clone());
         let params: BTreeMap<String, ScalarValue> =
             values.iter().map(|(name, value)| (name.clone(), literal::scalar(value))).collect();
+        // Nobody closes it.
+        let _turn = self.turns.acquire().await.ok();
         self.site.backend.query(QueryTask { sql, params, inputs: inputs.to_vec(), rows_max }).await
     }
 
