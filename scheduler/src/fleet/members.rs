@@ -1,8 +1,8 @@
 //! The executors of a fleet: who they are, and who of them has died.
 //!
-//! Invariant: an executor is given up only if nobody listens at its port any more, or if it has been silent for as long
-//! as the fleet waits. Giving one up too early costs work, and changes no row. Slots that Ballista has lost count of are
-//! given back when no task runs.
+//! Invariant: an executor is given up only if nobody listens at its port any more, if it has been silent for as long
+//! as the fleet waits, or if a step makes no progress. Giving one up too early costs work, and changes no row. Slots that
+//! Ballista has lost count of are given back when no task runs.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,16 +12,18 @@ use std::{
 
 use ballista_core::serde::{
     protobuf::{
-        ExecutorStoppedParams, UpdateTaskStatusParams, executor_status::Status, scheduler_grpc_server::SchedulerGrpc,
+        CancelTasksParams, ExecutorStoppedParams, UpdateTaskStatusParams, executor_grpc_client::ExecutorGrpcClient,
+        executor_status::Status, scheduler_grpc_server::SchedulerGrpc,
     },
     scheduler::{ExecutorData, ExecutorMetadata},
 };
+use futures::{StreamExt, stream};
 use lakewright_error::{Error, ErrorKind, Result};
 use tokio::{
     net::TcpStream,
     time::{Instant, interval, sleep, timeout},
 };
-use tonic::Request;
+use tonic::{Code, Request};
 
 use super::{SILENCE_MAX_S, Server, held::Held};
 use crate::{Clock, ExecutorInfo, SystemClock};
@@ -34,6 +36,10 @@ const LOOK_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Looks in a row at which nobody listened.
 const REFUSALS_MAX: u32 = 2;
+
+/// How long an executor may take to answer a call that asks nothing of it, and such calls at once.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+const CALLS_AT_ONCE_MAX: usize = 64;
 
 /// How long an executor may take to say that it takes no more tasks, and the pause between two looks.
 const LEAVE_TIME_MAX: Duration = Duration::from_secs(5);
@@ -144,6 +150,35 @@ async fn is_refused(executor: &ExecutorMetadata) -> bool {
     }
 }
 
+/// Whether an executor answers calls. The system of one that is frozen accepts connections all the same, and so does a
+/// network that lets bytes through one way only.
+pub(super) async fn answers(executor: &ExecutorMetadata) -> bool {
+    let call = async {
+        let url = format!("http://{}:{}", executor.host, executor.grpc_port);
+        let mut client = ExecutorGrpcClient::connect(url).await.ok()?;
+        let nothing = CancelTasksParams { task_infos: Vec::new() };
+        match client.cancel_tasks(nothing).await {
+            Ok(_) => Some(()),
+            // Whoever says so has heard the question.
+            Err(status) => (status.code() == Code::Unimplemented).then_some(()),
+        }
+    };
+    timeout(ANSWER_TIMEOUT, call).await.is_ok_and(|answer| answer.is_some())
+}
+
+/// Gives up the executors that do not answer; gives whether there were any.
+pub(super) async fn give_up_mute(server: &Server, reason: &str) -> bool {
+    let executors = server.state.executor_manager.get_executors_state().await.unwrap_or_default();
+    let looks = executors.into_iter().map(|(executor, ..)| async move { (answers(&executor).await, executor.id) });
+    let looks: Vec<(bool, String)> =
+        stream::iter(looks.collect::<Vec<_>>()).buffer_unordered(CALLS_AT_ONCE_MAX).collect().await;
+    let mute: Vec<String> = looks.into_iter().filter(|(answers, _)| !answers).map(|(_, id)| id).collect();
+    for executor in &mute {
+        give_up(server, executor, reason).await;
+    }
+    !mute.is_empty()
+}
+
 /// Gives no more tasks to an executor, and those that it has to others.
 pub(super) async fn give_up(server: &Server, executor_id: &str, reason: &str) {
     tracing::warn!(executor_id, reason, "executor given up");
@@ -243,7 +278,8 @@ mod tests {
     use ballista_scheduler::{cluster::BallistaCluster, scheduler_process::create_scheduler};
     use lakewright_engine::{Engine, EngineSettings, fleet::TaskOrigin};
     use tempfile::TempDir;
-    use tokio::net::TcpListener;
+    use tokio::{net::TcpListener, task::JoinSet};
+    use tonic::transport::server::TcpIncoming;
 
     use super::*;
     use crate::fleet::scheduler_config;
@@ -276,7 +312,12 @@ mod tests {
 
         /// Takes an executor in of which this many of two slots are free.
         async fn join(&self, id: &str, available_vcores: u32) -> ExecutorMetadata {
-            let port = self.port.local_addr().unwrap().port();
+            self.join_at(id, available_vcores, &self.port).await
+        }
+
+        /// The same, of one that listens elsewhere.
+        async fn join_at(&self, id: &str, available_vcores: u32, listener: &TcpListener) -> ExecutorMetadata {
+            let port = listener.local_addr().unwrap().port();
             let executor = ExecutorMetadata {
                 id: id.to_owned(),
                 host: "127.0.0.1".to_owned(),
@@ -330,6 +371,28 @@ mod tests {
         assert!(!recount.is_due);
         // What has waited is offered to whoever has room, without another word of an executor.
         world.await_idle(false).await;
+    }
+
+    #[tokio::test]
+    async fn who_takes_connections_and_answers_nothing_is_given_up_and_who_answers_stays() {
+        let world = World::new().await;
+        let mute = world.join("mute", 2).await;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let well = world.join_at("well", 2, &listener).await;
+        let (_, health) = tonic_health::server::health_reporter();
+        let mut serving = JoinSet::new();
+        let server = tonic::transport::Server::builder().add_service(health);
+        serving.spawn(server.serve_with_incoming(TcpIncoming::from(listener)));
+        assert!(answers(&well).await && !answers(&mute).await);
+        assert!(give_up_mute(&world.server, "it does not answer").await);
+        let mut looks = interval(Duration::from_millis(5));
+        let given_up = async {
+            while active(&world.server, &Held::default()).await.len() > 1 {
+                looks.tick().await;
+            }
+        };
+        timeout(Duration::from_secs(30), given_up).await.unwrap();
+        assert!(takes_tasks(&world.server, "well", Some(now()), now()));
     }
 
     #[tokio::test]
