@@ -248,10 +248,15 @@ impl Watch<'_> {
         if graph.stages().values().all(|stage| attempt_of(stage) == 0) { Stages::First } else { Stages::Again }
     }
 
-    async fn stuck(&self) -> Option<Stuck> {
+    async fn stuck(&mut self) -> Option<Stuck> {
         // Looked up only when it is needed: it is not, as long as anything moves.
         let now = Instant::now();
         self.pulse.stuck(now, str::to_owned)?;
+        // A job that waits for its turn is not stuck, however long the tasks of others take: they are watched too.
+        if self.pulse.waits() && !members::is_idle(&self.fleet.server).await {
+            self.pulse.gives_way(now);
+            return None;
+        }
         let hosts = members::hosts(&self.fleet.server).await;
         self.pulse.stuck(now, |id| hosts.get(id).cloned().unwrap_or_else(|| id.to_owned()))
     }

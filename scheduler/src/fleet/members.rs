@@ -78,10 +78,12 @@ pub(super) async fn look_after(server: Server) {
 /// Ballista gives a slot back by looking the ended task up in its stage. When an executor is lost it takes whole stages
 /// back, with the tasks that others run for them: their slots are never free again, and a fleet that has lost all of them
 /// does nothing for ever.
+///
+/// Somebody may join and be lost between two looks: that a job waits and nothing runs at all says as much.
 #[derive(Default)]
 struct Recount {
     members: BTreeSet<String>,
-    /// Whether somebody has gone since the last count.
+    /// Whether somebody was seen to go since the last count.
     is_due: bool,
     idle_looks: u32,
 }
@@ -92,15 +94,15 @@ impl Recount {
         let members: BTreeSet<String> = executors.iter().map(|executor| executor.id.clone()).collect();
         self.is_due |= !self.members.is_subset(&members);
         self.members = members;
-        if !self.is_due {
-            return;
-        }
-        self.idle_looks = if is_idle(server).await { self.idle_looks + 1 } else { 0 };
+        let waits = !server.state.task_manager.get_running_job_cache().is_empty();
+        let is_asked_for = self.is_due || waits;
+        self.idle_looks = if is_asked_for && is_idle(server).await { self.idle_looks + 1 } else { 0 };
         if self.idle_looks < IDLE_LOOKS {
             return;
         }
         self.idle_looks = 0;
-        for executor in executors {
+        // Who leaves must not be taken in again.
+        for executor in executors.into_iter().filter(|executor| is_active(server, &executor.id)) {
             // A task that has begun meanwhile would give its slot back beside those that are counted now.
             if !is_idle(server).await {
                 return;
@@ -112,7 +114,7 @@ impl Recount {
 }
 
 /// Whether no task of any job runs.
-async fn is_idle(server: &Server) -> bool {
+pub(super) async fn is_idle(server: &Server) -> bool {
     for job in server.state.task_manager.get_running_job_cache().values() {
         if !job.execution_graph.read().await.running_tasks().is_empty() {
             return false;
@@ -261,10 +263,15 @@ fn now() -> Duration {
 }
 
 fn takes_tasks(server: &Server, executor_id: &str, seen: Option<Duration>, now: Duration) -> bool {
+    let is_silent = seen.is_none_or(|seen| now.saturating_sub(seen) > Duration::from_secs(SILENCE_MAX_S));
+    is_active(server, executor_id) && !is_silent
+}
+
+/// Whether an executor has last said that it takes tasks.
+fn is_active(server: &Server, executor_id: &str) -> bool {
     let heartbeat = server.state.executor_manager.get_executor_hearbeat(executor_id);
     let status = heartbeat.and_then(|heartbeat| heartbeat.status).and_then(|status| status.status);
-    let is_silent = seen.is_none_or(|seen| now.saturating_sub(seen) > Duration::from_secs(SILENCE_MAX_S));
-    matches!(status, Some(Status::Active(_))) && !is_silent
+    matches!(status, Some(Status::Active(_)))
 }
 
 #[cfg(test)]
@@ -359,6 +366,7 @@ mod tests {
             recount.look(&world.server, [&stays, &goes].into_iter()).await;
         }
         assert!(!recount.is_due, "nobody has gone");
+        assert_eq!(recount.idle_looks, 0, "nothing waits");
         let job = world.submit().await;
         let mut looks = interval(Duration::from_millis(5));
         while world.server.state.task_manager.get_running_job_cache().get(&job).is_none() {
@@ -370,6 +378,23 @@ mod tests {
         recount.look(&world.server, [&stays].into_iter()).await;
         assert!(!recount.is_due);
         // What has waited is offered to whoever has room, without another word of an executor.
+        world.await_idle(false).await;
+    }
+
+    #[tokio::test]
+    async fn slots_that_nobody_gives_back_are_free_again_when_a_job_waits_and_nothing_runs() {
+        let world = World::new().await;
+        let stays = world.join("stays", 0).await;
+        // Whoever has cost its slots has joined and gone between two looks.
+        let mut recount = Recount::default();
+        let job = world.submit().await;
+        let mut looks = interval(Duration::from_millis(5));
+        while world.server.state.task_manager.get_running_job_cache().get(&job).is_none() {
+            looks.tick().await;
+        }
+        for _ in 0..IDLE_LOOKS {
+            recount.look(&world.server, [&stays].into_iter()).await;
+        }
         world.await_idle(false).await;
     }
 
