@@ -2,7 +2,7 @@
 //! disconnecting. The run ends with the rows of an undisturbed one, and the executor is a member again afterwards.
 
 use super::{
-    kills::{await_success, rounds, submit_until},
+    kills::{STALL, await_success, rounds, submit_until},
     process::Fleet,
     wire::{Way, Wire, neighbours},
 };
@@ -38,7 +38,7 @@ fn survives(how: &str, cut: impl Fn(&Wire)) {
     let mut project = Project::music(6_000, 40, 4);
     project.succeed(&["run"]);
     let expected = project.contents(&MUSIC_TABLES);
-    project.set_variables(vec![("LAKEWRIGHT_STALL_TIMEOUT", "4s".to_owned())]);
+    project.set_variables(vec![(STALL.0, STALL.1.to_owned())]);
     let (fleet, wire) = wired(&project);
     let mut bites = 0;
     for seed in rounds() {
