@@ -38,7 +38,7 @@ fn memory_that_cannot_be_is_refused() {
 
 #[test]
 fn what_a_process_has_spilled_is_gone_when_it_has_ended_or_when_the_next_one_begins() {
-    let (project, spill) = project_that_sorts();
+    let (mut project, spill) = project_that_sorts();
     let arguments = ["run", "--memory", "32MB", "--threads", "1", "--spill-dir", "spill"];
     let mut child = project.start(&arguments);
     await_some("it spills", || {
@@ -51,16 +51,8 @@ fn what_a_process_has_spilled_is_gone_when_it_has_ended_or_when_the_next_one_beg
     assert!(files_below(&spill).len() > 1, "nothing was left behind");
     project.succeed(&arguments);
     assert_eq!(files_below(&spill), Vec::<String>::new());
-    let refused = project.lakewright(&[
-        "run",
-        "--full-refresh",
-        "--memory",
-        "32MB",
-        "--spill-limit",
-        "1MB",
-        "--spill-dir",
-        "spill",
-    ]);
+    project.set_variables(vec![("LAKEWRIGHT_SPILL_LIMIT", "1MB".to_owned())]);
+    let refused = project.lakewright(&[&arguments[..], &["--full-refresh"]].concat());
     assert_eq!(refused.code, Some(1), "{refused:?}");
     assert_eq!(files_below(&spill), Vec::<String>::new(), "a run that fails");
 }

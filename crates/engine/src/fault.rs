@@ -1,16 +1,19 @@
-//! The one place where errors of DataFusion, Arrow, Parquet and the object store become errors of the workspace.
+//! The one place where errors of DataFusion, Arrow, Parquet, Ballista and the object store become errors of the
+//! workspace.
 //!
-//! Invariant: the kind is decided by the variant or by the operating system's code, never by text. An error that this
-//! crate raised inside a plan comes out as it went in.
+//! Invariant: the kind is decided by the variant or by the operating system's code, never by text, and whatever the error
+//! is wrapped in. An error that this crate raised inside a plan comes out as it went in.
 
 use std::{error::Error as StdError, io, sync::Arc};
 
+use ballista_core::error::BallistaError;
 use datafusion::{arrow::error::ArrowError, common::DataFusionError, parquet::errors::ParquetError};
 use lakewright_error::{Error, ErrorKind};
 use lakewright_lake::{S3Fault, fault_error};
 use tokio::task::JoinError;
 
 const MEMORY_HINT: &str = "raise --memory or the spill limit, or lower the number of partitions";
+const STORE_MESSAGE: &str = "cannot reach the object store";
 const DISK_HINT: &str = "free space on the disk, or name another directory";
 
 /// The kind of an operating system error.
@@ -69,13 +72,10 @@ pub(crate) fn from_datafusion(error: DataFusionError) -> Error {
             Ok(source) => from_datafusion(source),
             Err(shared) => from_shared(&shared),
         },
-        DataFusionError::Collection(errors) => errors
-            .into_iter()
-            .next()
-            .map_or_else(|| Error::new(ErrorKind::Internal, "the query failed without saying why"), from_datafusion),
+        DataFusionError::Collection(errors) => errors.into_iter().next().map_or_else(unsaid, from_datafusion),
         DataFusionError::ArrowError(source, _) => from_arrow(*source),
         DataFusionError::ParquetError(source) => from_parquet(*source),
-        DataFusionError::ObjectStore(source) => from_store(*source, "cannot reach the object store"),
+        DataFusionError::ObjectStore(source) => from_store(*source, STORE_MESSAGE),
         other => classify(&other).with_source(other),
     }
 }
@@ -85,24 +85,64 @@ fn from_shared(error: &DataFusionError) -> Error {
     match error {
         DataFusionError::Context(_, source) | DataFusionError::Diagnostic(_, source) => from_shared(source),
         DataFusionError::Shared(source) => from_shared(source),
-        DataFusionError::External(source) => match source.downcast_ref::<Error>() {
-            Some(ours) => copy(ours),
-            None => match source.downcast_ref::<DataFusionError>() {
-                Some(inner) => from_shared(inner),
-                None => Error::new(ErrorKind::Internal, "the query failed").with_source(source.to_string()),
-            },
-        },
-        DataFusionError::ArrowError(source, _) => match source.as_ref() {
-            ArrowError::ExternalError(inner) => match inner.downcast_ref::<Error>() {
-                Some(ours) => copy(ours),
-                None => Error::new(ErrorKind::Internal, "the query failed").with_source(inner.to_string()),
-            },
-            other => classify_arrow(other).with_source(other.to_string()),
-        },
-        DataFusionError::ObjectStore(source) => {
-            disk_error(store_kind(source), "cannot reach the object store").with_source(source.to_string())
-        }
+        DataFusionError::Collection(errors) => errors.first().map_or_else(unsaid, from_shared),
+        DataFusionError::External(source) => from_held(source.as_ref()),
+        DataFusionError::ArrowError(source, _) => from_held_arrow(source),
+        DataFusionError::ParquetError(source) => from_held_parquet(source),
+        DataFusionError::ObjectStore(source) => from_held_store(source),
         other => classify(other).with_source(other.to_string()),
+    }
+}
+
+/// As [`from_boxed`], for an error that others hold too.
+fn from_held(source: &(dyn StdError + 'static)) -> Error {
+    if let Some(ours) = source.downcast_ref::<Error>() {
+        return copy(ours);
+    }
+    if let Some(inner) = source.downcast_ref::<DataFusionError>() {
+        return from_shared(inner);
+    }
+    if let Some(inner) = source.downcast_ref::<Arc<DataFusionError>>() {
+        return from_shared(inner);
+    }
+    if let Some(inner) = source.downcast_ref::<BallistaError>() {
+        return match inner {
+            BallistaError::DataFusionError(inner) => from_shared(inner),
+            BallistaError::ArrowError(inner) => from_held_arrow(inner),
+            BallistaError::IoError(inner) => classify_io(inner).with_source(inner.to_string()),
+            other => classify_ballista(other).with_source(other.to_string()),
+        };
+    }
+    if let Some(inner) = source.downcast_ref::<ArrowError>() {
+        return from_held_arrow(inner);
+    }
+    if let Some(inner) = source.downcast_ref::<ParquetError>() {
+        return from_held_parquet(inner);
+    }
+    if let Some(inner) = source.downcast_ref::<object_store::Error>() {
+        return from_held_store(inner);
+    }
+    failed(source).with_source(source.to_string())
+}
+
+fn from_held_arrow(error: &ArrowError) -> Error {
+    match error {
+        ArrowError::ExternalError(source) => from_held(source.as_ref()),
+        other => classify_arrow(other).with_source(other.to_string()),
+    }
+}
+
+fn from_held_parquet(error: &ParquetError) -> Error {
+    match error {
+        ParquetError::External(source) => from_held(source.as_ref()),
+        other => classify_parquet(other).with_source(other.to_string()),
+    }
+}
+
+fn from_held_store(error: &object_store::Error) -> Error {
+    match S3Fault::in_chain(error) {
+        Some(fault) => fault_error(fault, STORE_MESSAGE),
+        None => disk_error(store_kind(error), STORE_MESSAGE).with_source(error.to_string()),
     }
 }
 
@@ -118,15 +158,29 @@ fn classify(error: &DataFusionError) -> Error {
             return Error::new(ErrorKind::Exhausted, "the query needs more memory or spill space than it may have")
                 .with_hint(MEMORY_HINT);
         }
-        DataFusionError::IoError(source) => {
-            return disk_error(io_kind(source), "cannot read or write a file of the query");
-        }
+        DataFusionError::IoError(source) => return classify_io(source),
         DataFusionError::ExecutionJoin(source) if source.is_cancelled() => {
             (ErrorKind::Cancelled, "the query was cancelled")
         }
         _ => (ErrorKind::Internal, "the query failed"),
     };
     Error::new(kind, message)
+}
+
+fn unsaid() -> Error {
+    Error::new(ErrorKind::Internal, "the query failed without saying why")
+}
+
+fn classify_io(error: &io::Error) -> Error {
+    disk_error(io_kind(error), "cannot read or write a file of the query")
+}
+
+/// The kind of an error that Ballista has raised itself, and not passed on.
+fn classify_ballista(error: &BallistaError) -> Error {
+    match error {
+        BallistaError::Cancelled => Error::new(ErrorKind::Cancelled, "the query was cancelled"),
+        _ => Error::new(ErrorKind::Internal, "the query failed"),
+    }
 }
 
 fn from_arrow(error: ArrowError) -> Error {
@@ -152,9 +206,7 @@ fn classify_arrow(error: &ArrowError) -> Error {
             (ErrorKind::Corrupt, "cannot read raw data")
         }
         ArrowError::ParquetError(_) | ArrowError::IpcError(_) => (ErrorKind::Corrupt, "cannot read a data file"),
-        ArrowError::IoError(_, source) => {
-            return disk_error(io_kind(source), "cannot read or write a file of the query");
-        }
+        ArrowError::IoError(_, source) => return classify_io(source),
         ArrowError::NotYetImplemented(_) => (ErrorKind::Unsupported, "the query needs something that is not there"),
         _ => (ErrorKind::Internal, "the query failed"),
     };
@@ -165,10 +217,14 @@ fn classify_arrow(error: &ArrowError) -> Error {
 pub(crate) fn from_parquet(error: ParquetError) -> Error {
     match error {
         ParquetError::External(source) => from_boxed(source),
-        ParquetError::NYI(_) => {
-            Error::new(ErrorKind::Unsupported, "the data file needs something that is not there").with_source(error)
-        }
-        other => Error::new(ErrorKind::Corrupt, "cannot read a data file").with_source(other),
+        other => classify_parquet(&other).with_source(other),
+    }
+}
+
+fn classify_parquet(error: &ParquetError) -> Error {
+    match error {
+        ParquetError::NYI(_) => Error::new(ErrorKind::Unsupported, "the data file needs something that is not there"),
+        _ => Error::new(ErrorKind::Corrupt, "cannot read a data file"),
     }
 }
 
@@ -181,6 +237,14 @@ fn from_boxed(source: Box<dyn StdError + Send + Sync>) -> Error {
         Ok(inner) => return from_datafusion(*inner),
         Err(source) => source,
     };
+    let source = match source.downcast::<Arc<DataFusionError>>() {
+        Ok(inner) => return from_datafusion(DataFusionError::Shared(*inner)),
+        Err(source) => source,
+    };
+    let source = match source.downcast::<BallistaError>() {
+        Ok(inner) => return from_ballista(*inner),
+        Err(source) => source,
+    };
     let source = match source.downcast::<ArrowError>() {
         Ok(inner) => return from_arrow(*inner),
         Err(source) => source,
@@ -190,11 +254,25 @@ fn from_boxed(source: Box<dyn StdError + Send + Sync>) -> Error {
         Err(source) => source,
     };
     let source = match source.downcast::<object_store::Error>() {
-        Ok(inner) => return from_store(*inner, "cannot reach the object store"),
+        Ok(inner) => return from_store(*inner, STORE_MESSAGE),
         Err(source) => source,
     };
-    let kind = find_io(source.as_ref()).map_or(ErrorKind::Internal, io_kind);
-    disk_error(kind, "the query failed").with_source(source)
+    failed(source.as_ref()).with_source(source)
+}
+
+/// The workspace's error for what Ballista has passed on from a plan, or has raised itself.
+fn from_ballista(error: BallistaError) -> Error {
+    match error {
+        BallistaError::DataFusionError(inner) => from_datafusion(*inner),
+        BallistaError::ArrowError(inner) => from_arrow(*inner),
+        BallistaError::IoError(inner) => from_datafusion(DataFusionError::IoError(inner)),
+        other => classify_ballista(&other).with_source(other),
+    }
+}
+
+/// An error of a type that is not known here.
+fn failed(error: &(dyn StdError + 'static)) -> Error {
+    disk_error(find_io(error).map_or(ErrorKind::Internal, io_kind), "the query failed")
 }
 
 /// The operating system's error that is the reason of `error`, if there is one.

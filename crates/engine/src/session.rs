@@ -249,7 +249,7 @@ fn session_config(mut config: SessionConfig, settings: &EngineSettings) -> Sessi
 }
 
 /// DataFusion's 10 MiB, less when that is more than a 64th of the pool, never under 1 MiB.
-fn sort_reservation_bytes(memory_limit_bytes: u64) -> usize {
+pub(crate) fn sort_reservation_bytes(memory_limit_bytes: u64) -> usize {
     const MIB: u64 = 1 << 20;
     usize::try_from((memory_limit_bytes / 64).clamp(MIB, 10 * MIB)).unwrap_or(usize::MAX)
 }

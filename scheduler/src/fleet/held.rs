@@ -1,7 +1,7 @@
-//! Machines whose executors get no more tasks, because they are about to be taken away.
+//! Executors that get no tasks: those of machines that are about to be taken away, and those that do not answer.
 //!
 //! Data flow: who scales the fleet names machines -> [`Holding`] stands between Ballista and its own state of executors, and
-//! leaves them out when tasks are handed out.
+//! leaves them out when tasks are handed out. An executor that joins is called first.
 //!
 //! Invariant: a machine is held by its address, so that an executor that joins again from there is held too. Nothing but
 //! the handing out of tasks knows of it: what a held machine has is brought to its end.
@@ -14,7 +14,7 @@ use std::{
 use async_trait::async_trait;
 use ballista_core::{
     JobId,
-    error::Result,
+    error::{BallistaError, Result},
     serde::{
         protobuf::ExecutorHeartbeat,
         scheduler::{ExecutorData, ExecutorMetadata},
@@ -25,6 +25,8 @@ use ballista_scheduler::{
     config::TaskDistributionPolicy,
     state::task_manager::JobInfoCache,
 };
+
+use super::members;
 
 /// The machines that are held; clones share them.
 #[derive(Clone, Debug, Default)]
@@ -93,6 +95,13 @@ impl ClusterState for Holding {
     }
 
     async fn register_executor(&self, metadata: ExecutorMetadata, spec: ExecutorData) -> Result<()> {
+        // One that is heard and hears nothing would join again with each heartbeat, and cost a step its time each time.
+        if !members::answers(&metadata).await {
+            let ExecutorMetadata { host, grpc_port, .. } = metadata;
+            return Err(BallistaError::GrpcConnectionError(format!(
+                "the executor cannot be called at {host}:{grpc_port}: it cannot join"
+            )));
+        }
         self.executors.register_executor(metadata, spec).await
     }
 

@@ -31,7 +31,7 @@ use lakewright_error::{Error, ErrorKind, Result};
 use lakewright_lake::state::TaskTimes;
 use tokio::{
     sync::{RwLock, mpsc},
-    time::{Instant, interval, sleep},
+    time::{Instant, interval, sleep, timeout},
 };
 
 use super::{
@@ -63,7 +63,7 @@ pub(super) enum Ended {
     Done { written: WriteOutput, progress: StepProgress, tasks: Option<TaskTimes> },
     /// The fleet has lost it: it can be executed again.
     Lost(Error),
-    /// It did not get on: it can be executed again, by others.
+    /// It did not get on, although all of the fleet answers: it can be executed again, by others.
     Stuck(Error),
     /// An executor had no room on its disk, and takes no more tasks: it can be executed again, by others.
     NoRoom(Error),
@@ -158,13 +158,7 @@ pub(super) async fn run_job(
         Watched::Again => {
             return Ok(Ended::Lost(lost("an executor has gone, and a stage of the step would be run again")));
         }
-        Watched::Stuck(Stuck { error, executors }) => {
-            // Whoever is frozen must not get the same tasks again; who is not joins anew.
-            for executor in &executors {
-                members::give_up(&fleet.server, executor, "its tasks make no progress").await;
-            }
-            return Ok(Ended::Stuck(error));
-        }
+        Watched::Stuck(stuck) => return Ok(give_up(fleet, stuck).await),
     };
     running.has_ended = true;
     let locations = match status {
@@ -176,10 +170,29 @@ pub(super) async fn run_job(
         return Ok(Ended::Lost(lost("nothing shows that each of its stages was run once")));
     };
     let tasks = watch.task_times().await;
-    Ok(match fetch_rows(locations).await {
-        Ok(written) => Ended::Done { written, progress, tasks },
-        Err(error) => Ended::Lost(error),
+    // Whoever has the rows may have been frozen since: then no word comes, and no error.
+    Ok(match timeout(fleet.stall_max, fetch_rows(locations)).await {
+        Ok(Ok(written)) => Ended::Done { written, progress, tasks },
+        Ok(Err(error)) => Ended::Lost(error),
+        Err(_) => {
+            members::give_up_mute(&fleet.server, "it does not answer, and has the rows of a step").await;
+            Ended::Lost(lost("the rows that name its files did not come in time"))
+        }
     })
+}
+
+/// Gives up whoever keeps a job from getting on.
+///
+/// One that does not answer is it, even if others wait for the rows that it has. If all answer it is those who run its
+/// tasks: who is well joins anew.
+async fn give_up(fleet: &Fleet, Stuck { error, executors }: Stuck) -> Ended {
+    if members::give_up_mute(&fleet.server, "it does not answer, and a step makes no progress").await {
+        return Ended::Lost(error);
+    }
+    for executor in &executors {
+        members::give_up(&fleet.server, executor, "its tasks make no progress").await;
+    }
+    Ended::Stuck(error)
 }
 
 /// What has come of a job that a task has failed.
@@ -275,10 +288,15 @@ impl Watch<'_> {
         if graph.stages().values().all(|stage| attempt_of(stage) == 0) { Stages::First } else { Stages::Again }
     }
 
-    async fn stuck(&self) -> Option<Stuck> {
+    async fn stuck(&mut self) -> Option<Stuck> {
         // Looked up only when it is needed: it is not, as long as anything moves.
         let now = Instant::now();
         self.pulse.stuck(now, str::to_owned)?;
+        // A job that waits for its turn is not stuck, however long the tasks of others take: they are watched too.
+        if self.pulse.waits() && !members::is_idle(&self.fleet.server).await {
+            self.pulse.gives_way(now);
+            return None;
+        }
         let hosts = members::hosts(&self.fleet.server).await;
         self.pulse.stuck(now, |id| hosts.get(id).cloned().unwrap_or_else(|| id.to_owned()))
     }

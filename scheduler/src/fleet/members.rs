@@ -1,8 +1,8 @@
 //! The executors of a fleet: who they are, and who of them has died.
 //!
-//! Invariant: an executor is given up only if nobody listens at its port any more, or if it has been silent for as long
-//! as the fleet waits. Giving one up too early costs work, and changes no row. Slots that Ballista has lost count of are
-//! given back when no task runs.
+//! Invariant: an executor is given up only if nobody listens at its port any more, if it has been silent for as long
+//! as the fleet waits, or if a step makes no progress. Giving one up too early costs work, and changes no row. Slots that
+//! Ballista has lost count of are given back when no task runs.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,16 +12,18 @@ use std::{
 
 use ballista_core::serde::{
     protobuf::{
-        ExecutorStoppedParams, UpdateTaskStatusParams, executor_status::Status, scheduler_grpc_server::SchedulerGrpc,
+        CancelTasksParams, ExecutorStoppedParams, UpdateTaskStatusParams, executor_grpc_client::ExecutorGrpcClient,
+        executor_status::Status, scheduler_grpc_server::SchedulerGrpc,
     },
     scheduler::{ExecutorData, ExecutorMetadata},
 };
+use futures::{StreamExt, stream};
 use lakewright_error::{Error, ErrorKind, Result};
 use tokio::{
     net::TcpStream,
     time::{Instant, interval, sleep, timeout},
 };
-use tonic::Request;
+use tonic::{Code, Request};
 
 use super::{SILENCE_MAX_S, Server, held::Held};
 use crate::{Clock, ExecutorInfo, SystemClock};
@@ -34,6 +36,10 @@ const LOOK_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Looks in a row at which nobody listened.
 const REFUSALS_MAX: u32 = 2;
+
+/// How long an executor may take to answer a call that asks nothing of it, and such calls at once.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+const CALLS_AT_ONCE_MAX: usize = 64;
 
 /// How long an executor may take to say that it takes no more tasks, and the pause between two looks.
 const LEAVE_TIME_MAX: Duration = Duration::from_secs(5);
@@ -72,10 +78,12 @@ pub(super) async fn look_after(server: Server) {
 /// Ballista gives a slot back by looking the ended task up in its stage. When an executor is lost it takes whole stages
 /// back, with the tasks that others run for them: their slots are never free again, and a fleet that has lost all of them
 /// does nothing for ever.
+///
+/// Somebody may join and be lost between two looks: that a job waits and nothing runs at all says as much.
 #[derive(Default)]
 struct Recount {
     members: BTreeSet<String>,
-    /// Whether somebody has gone since the last count.
+    /// Whether somebody was seen to go since the last count.
     is_due: bool,
     idle_looks: u32,
 }
@@ -86,15 +94,15 @@ impl Recount {
         let members: BTreeSet<String> = executors.iter().map(|executor| executor.id.clone()).collect();
         self.is_due |= !self.members.is_subset(&members);
         self.members = members;
-        if !self.is_due {
-            return;
-        }
-        self.idle_looks = if is_idle(server).await { self.idle_looks + 1 } else { 0 };
+        let waits = !server.state.task_manager.get_running_job_cache().is_empty();
+        let is_asked_for = self.is_due || waits;
+        self.idle_looks = if is_asked_for && is_idle(server).await { self.idle_looks + 1 } else { 0 };
         if self.idle_looks < IDLE_LOOKS {
             return;
         }
         self.idle_looks = 0;
-        for executor in executors {
+        // Who leaves must not be taken in again.
+        for executor in executors.into_iter().filter(|executor| is_active(server, &executor.id)) {
             // A task that has begun meanwhile would give its slot back beside those that are counted now.
             if !is_idle(server).await {
                 return;
@@ -106,7 +114,7 @@ impl Recount {
 }
 
 /// Whether no task of any job runs.
-async fn is_idle(server: &Server) -> bool {
+pub(super) async fn is_idle(server: &Server) -> bool {
     for job in server.state.task_manager.get_running_job_cache().values() {
         if !job.execution_graph.read().await.running_tasks().is_empty() {
             return false;
@@ -142,6 +150,35 @@ async fn is_refused(executor: &ExecutorMetadata) -> bool {
         Ok(Err(error)) => error.kind() == io::ErrorKind::ConnectionRefused,
         Ok(Ok(_)) | Err(_) => false,
     }
+}
+
+/// Whether an executor answers calls. The system of one that is frozen accepts connections all the same, and so does a
+/// network that lets bytes through one way only.
+pub(super) async fn answers(executor: &ExecutorMetadata) -> bool {
+    let call = async {
+        let url = format!("http://{}:{}", executor.host, executor.grpc_port);
+        let mut client = ExecutorGrpcClient::connect(url).await.ok()?;
+        let nothing = CancelTasksParams { task_infos: Vec::new() };
+        match client.cancel_tasks(nothing).await {
+            Ok(_) => Some(()),
+            // Whoever says so has heard the question.
+            Err(status) => (status.code() == Code::Unimplemented).then_some(()),
+        }
+    };
+    timeout(ANSWER_TIMEOUT, call).await.is_ok_and(|answer| answer.is_some())
+}
+
+/// Gives up the executors that do not answer; gives whether there were any.
+pub(super) async fn give_up_mute(server: &Server, reason: &str) -> bool {
+    let executors = server.state.executor_manager.get_executors_state().await.unwrap_or_default();
+    let looks = executors.into_iter().map(|(executor, ..)| async move { (answers(&executor).await, executor.id) });
+    let looks: Vec<(bool, String)> =
+        stream::iter(looks.collect::<Vec<_>>()).buffer_unordered(CALLS_AT_ONCE_MAX).collect().await;
+    let mute: Vec<String> = looks.into_iter().filter(|(answers, _)| !answers).map(|(_, id)| id).collect();
+    for executor in &mute {
+        give_up(server, executor, reason).await;
+    }
+    !mute.is_empty()
 }
 
 /// Gives no more tasks to an executor, and those that it has to others.
@@ -232,10 +269,15 @@ fn now() -> Duration {
 }
 
 fn takes_tasks(server: &Server, executor_id: &str, seen: Option<Duration>, now: Duration) -> bool {
+    let is_silent = seen.is_none_or(|seen| now.saturating_sub(seen) > Duration::from_secs(SILENCE_MAX_S));
+    is_active(server, executor_id) && !is_silent
+}
+
+/// Whether an executor has last said that it takes tasks.
+fn is_active(server: &Server, executor_id: &str) -> bool {
     let heartbeat = server.state.executor_manager.get_executor_hearbeat(executor_id);
     let status = heartbeat.and_then(|heartbeat| heartbeat.status).and_then(|status| status.status);
-    let is_silent = seen.is_none_or(|seen| now.saturating_sub(seen) > Duration::from_secs(SILENCE_MAX_S));
-    matches!(status, Some(Status::Active(_))) && !is_silent
+    matches!(status, Some(Status::Active(_)))
 }
 
 #[cfg(test)]
@@ -249,7 +291,8 @@ mod tests {
     use ballista_scheduler::{cluster::BallistaCluster, scheduler_process::create_scheduler};
     use lakewright_engine::{Engine, EngineSettings, fleet::TaskOrigin};
     use tempfile::TempDir;
-    use tokio::net::TcpListener;
+    use tokio::{net::TcpListener, task::JoinSet};
+    use tonic::transport::server::TcpIncoming;
 
     use super::*;
     use crate::fleet::scheduler_config;
@@ -282,7 +325,12 @@ mod tests {
 
         /// Takes an executor in of which this many of two slots are free.
         async fn join(&self, id: &str, available_vcores: u32) -> ExecutorMetadata {
-            let port = self.port.local_addr().unwrap().port();
+            self.join_at(id, available_vcores, &self.port).await
+        }
+
+        /// The same, of one that listens elsewhere.
+        async fn join_at(&self, id: &str, available_vcores: u32, listener: &TcpListener) -> ExecutorMetadata {
+            let port = listener.local_addr().unwrap().port();
             let executor = ExecutorMetadata {
                 id: id.to_owned(),
                 host: "127.0.0.1".to_owned(),
@@ -324,6 +372,7 @@ mod tests {
             recount.look(&world.server, [&stays, &goes].into_iter()).await;
         }
         assert!(!recount.is_due, "nobody has gone");
+        assert_eq!(recount.idle_looks, 0, "nothing waits");
         let job = world.submit().await;
         let mut looks = interval(Duration::from_millis(5));
         while world.server.state.task_manager.get_running_job_cache().get(&job).is_none() {
@@ -336,6 +385,45 @@ mod tests {
         assert!(!recount.is_due);
         // What has waited is offered to whoever has room, without another word of an executor.
         world.await_idle(false).await;
+    }
+
+    #[tokio::test]
+    async fn slots_that_nobody_gives_back_are_free_again_when_a_job_waits_and_nothing_runs() {
+        let world = World::new().await;
+        let stays = world.join("stays", 0).await;
+        // Whoever has cost its slots has joined and gone between two looks.
+        let mut recount = Recount::default();
+        let job = world.submit().await;
+        let mut looks = interval(Duration::from_millis(5));
+        while world.server.state.task_manager.get_running_job_cache().get(&job).is_none() {
+            looks.tick().await;
+        }
+        for _ in 0..IDLE_LOOKS {
+            recount.look(&world.server, [&stays].into_iter()).await;
+        }
+        world.await_idle(false).await;
+    }
+
+    #[tokio::test]
+    async fn who_takes_connections_and_answers_nothing_is_given_up_and_who_answers_stays() {
+        let world = World::new().await;
+        let mute = world.join("mute", 2).await;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let well = world.join_at("well", 2, &listener).await;
+        let (_, health) = tonic_health::server::health_reporter();
+        let mut serving = JoinSet::new();
+        let server = tonic::transport::Server::builder().add_service(health);
+        serving.spawn(server.serve_with_incoming(TcpIncoming::from(listener)));
+        assert!(answers(&well).await && !answers(&mute).await);
+        assert!(give_up_mute(&world.server, "it does not answer").await);
+        let mut looks = interval(Duration::from_millis(5));
+        let given_up = async {
+            while active(&world.server, &Held::default()).await.len() > 1 {
+                looks.tick().await;
+            }
+        };
+        timeout(Duration::from_secs(30), given_up).await.unwrap();
+        assert!(takes_tasks(&world.server, "well", Some(now()), now()));
     }
 
     #[tokio::test]

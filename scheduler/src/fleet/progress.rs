@@ -116,6 +116,16 @@ impl Pulse {
         self.seen.counts
     }
 
+    /// Whether none of the job's tasks was running when it was last looked at.
+    pub(super) fn waits(&self) -> bool {
+        self.seen.running.is_empty()
+    }
+
+    /// Takes note that the job waits for others, whose tasks run.
+    pub(super) fn gives_way(&mut self, now: Instant) {
+        self.since = now;
+    }
+
     /// Why the job is to be given up, if it is.
     pub(super) fn stuck(&self, now: Instant, host_of: impl Fn(&str) -> String) -> Option<Stuck> {
         if now.duration_since(self.since) < self.stall_max {
@@ -234,7 +244,10 @@ mod tests {
         assert_eq!(counts.rows_read, 0, "a task that has ended is counted by its metrics");
         assert!(pulse.stuck(begun + STALL, host).is_none());
         assert!(pulse.stuck(later + STALL, host).is_some());
-        let waiting = Pulse::new(STALL, begun).stuck(begun + STALL, host).unwrap();
+        let mut pulse = Pulse::new(STALL, begun);
+        let waiting = pulse.stuck(begun + STALL, host).unwrap();
         assert!(waiting.error.to_string().contains("wait for executors"), "{}", waiting.error);
+        pulse.gives_way(begun + STALL);
+        assert!(pulse.waits() && pulse.stuck(begun + STALL, host).is_none(), "others run");
     }
 }

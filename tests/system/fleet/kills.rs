@@ -22,13 +22,22 @@ use crate::{
 /// Kills where no other number is asked for.
 const KILLS: f64 = 3.0;
 
+/// How long a step may make no progress where it is known that it will make none: longer than a busy machine keeps any
+/// process waiting, so that who is well is not taken for stuck.
+pub(super) const STALL: (&str, &str) = ("LAKEWRIGHT_STALL_TIMEOUT", "8s");
+
 /// How long nobody may lead, and no executor be a member, after the scheduler has died.
 const TAKEOVER_MAX: Duration = Duration::from_secs(90);
 
 /// Seeds of as many rounds as were asked for.
 pub(crate) fn rounds() -> impl Iterator<Item = u64> {
-    let kills = requirement::number("LAKEWRIGHT_KILLS").unwrap_or(KILLS);
-    (0_u32..).take_while(move |seed| f64::from(*seed) < kills).map(u64::from)
+    rounds_or(KILLS)
+}
+
+/// The same for tests whose rounds take long: so few where no other number is asked for.
+pub(crate) fn rounds_or(few: f64) -> impl Iterator<Item = u64> {
+    let asked = requirement::number("LAKEWRIGHT_KILLS").unwrap_or(few);
+    (0_u32..).take_while(move |seed| f64::from(*seed) < asked).map(u64::from)
 }
 
 /// Data whose reading takes a while, in a lake of its own.
@@ -156,9 +165,9 @@ fn a_scheduler_that_was_frozen_and_comes_back_does_no_harm() {
 #[test]
 fn an_executor_that_is_frozen_is_given_up_and_its_tasks_are_run_by_others() {
     let (expected, files_at_end) = undisturbed();
-    for seed in rounds() {
+    for seed in rounds_or(1.0) {
         let mut project = project();
-        project.set_variables(vec![("LAKEWRIGHT_STALL_TIMEOUT", "4s".to_owned())]);
+        project.set_variables(vec![(STALL.0, STALL.1.to_owned())]);
         let fleet = Fleet::start(&project, 2);
         let run_id = submit_until(&fleet, 4 + draw(seed + 200, files_at_end / 2), &[]);
         fleet.freeze_executor(0);

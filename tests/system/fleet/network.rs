@@ -2,7 +2,7 @@
 //! disconnecting. The run ends with the rows of an undisturbed one, and the executor is a member again afterwards.
 
 use super::{
-    kills::{await_success, rounds, submit_until},
+    kills::{STALL, await_success, rounds_or, submit_until},
     process::Fleet,
     wire::{Way, Wire, neighbours},
 };
@@ -38,10 +38,10 @@ fn survives(how: &str, cut: impl Fn(&Wire)) {
     let mut project = Project::music(6_000, 40, 4);
     project.succeed(&["run"]);
     let expected = project.contents(&MUSIC_TABLES);
-    project.set_variables(vec![("LAKEWRIGHT_STALL_TIMEOUT", "4s".to_owned())]);
+    project.set_variables(vec![(STALL.0, STALL.1.to_owned())]);
     let (fleet, wire) = wired(&project);
     let mut bites = 0;
-    for seed in rounds() {
+    for seed in rounds_or(1.0) {
         let files = project.lake_files().len() as u64;
         let run_id = submit_until(&fleet, files + 4 + draw(seed + 400, 10), &["--full-refresh"]);
         let before = wire.held();

@@ -91,9 +91,10 @@ impl<'a> Fleet<'a> {
             let beats =
                 files_below(&drivers).into_iter().filter_map(|name| fs::read_to_string(drivers.join(name)).ok());
             let beats = beats.filter_map(|text| serde_json::from_str::<Value>(&text).ok());
-            // Of the process that runs, and of no other that was killed before.
-            let own = beats.into_iter().find(|beat| beat["pid"] == self.scheduler.id());
-            own?["fleet"].as_str()?.parse().ok()
+            // Of the process that runs, and of no other that was killed before. It has another heart, which tells of runs.
+            let own =
+                |beat: &Value| (beat["pid"] == self.scheduler.id()).then(|| beat["fleet"].as_str()?.parse().ok())?;
+            beats.into_iter().find_map(|beat| own(&beat))
         })
     }
 

@@ -9,7 +9,8 @@ use std::{
 };
 
 use super::{
-    kills::{await_success, rounds, submit_until},
+    elastic::executions,
+    kills::{await_success, rounds_or, submit_until},
     process::{Fleet, SHARES_ALL},
 };
 use crate::{
@@ -56,7 +57,7 @@ impl Drop for Slowed {
 fn a_run_survives_an_executor_that_is_twenty_times_slower() {
     let (project, expected) = project(400, 20);
     let fleet = Fleet::start(&project, 2);
-    for seed in rounds() {
+    for seed in rounds_or(1.0) {
         let slowed = Slowed::process(fleet.executor_pid(0));
         let answer = fleet.lakewright(&["submit", "--full-refresh"]);
         drop(slowed);
@@ -70,8 +71,8 @@ fn a_run_survives_an_executor_that_is_twenty_times_slower() {
 fn executors_at_their_limit_of_memory_spill_and_give_the_same_rows() {
     let source =
         "CREATE EXTERNAL TABLE raw.items (id BIGINT, name VARCHAR, text VARCHAR) STORED AS JSON LOCATION 'items/';";
-    let model = "MODEL (clustered_by (text)); SELECT id, name, text, row_number() OVER (PARTITION BY name ORDER BY text, id) \
-                 AS place FROM raw.items;";
+    let model =
+        "SELECT id, name, text, row_number() OVER (PARTITION BY name ORDER BY text, id) AS place FROM raw.items;";
     let project = Project::job(&[("raw/items.sql", source), ("curated/items.sql", model)]);
     for file in 0..4 {
         let mut lines = String::new();
@@ -86,10 +87,10 @@ fn executors_at_their_limit_of_memory_spill_and_give_the_same_rows() {
     let expected = project.contents(&["curated.items"]);
     let mut fleet = Fleet::start(&project, 0);
     for _ in 0..2 {
-        fleet.add_executor_of(&["--memory", "24MB"], &[]);
+        fleet.add_executor_of(&["--memory", "16MB"], &[]);
     }
     fleet.await_executors(2);
-    for seed in rounds() {
+    for seed in rounds_or(1.0) {
         let answer = fleet.lakewright(&["submit", "--full-refresh", "--json"]);
         assert_eq!(answer.code, Some(0), "seed {seed}: {answer:?}");
         let shown = project.json(&["show"]);
@@ -101,7 +102,7 @@ fn executors_at_their_limit_of_memory_spill_and_give_the_same_rows() {
 #[test]
 fn a_run_goes_on_without_an_executor_that_has_no_room() {
     let (project, expected) = project(3_000, 60);
-    for seed in rounds() {
+    for seed in rounds_or(1.0) {
         let mut fleet = Fleet::start(&project, 1);
         fleet.add_executor_with(&[("LAKEWRIGHT_SPILL_LIMIT", "1KB")]);
         fleet.await_executors(2);
@@ -131,13 +132,15 @@ fn a_run_goes_on_without_an_executor_whose_disk_is_full() {
 fn an_executor_that_has_been_given_notice_is_gone_in_time_and_its_tasks_are_not_run_again() {
     let (project, expected) = project(6_000, 40);
     let mut fleet = Fleet::start(&project, 2);
-    for seed in rounds() {
+    for seed in rounds_or(1.0) {
         let files = project.lake_files().len() as u64;
         let run_id = submit_until(&fleet, files + 4 + draw(seed + 500, 10), &["--full-refresh"]);
         let asked = Instant::now();
         assert_eq!(fleet.terminate_executor(0), Some(0), "seed {seed}");
         assert!(asked.elapsed() < NOTICE, "seed {seed}: {:?}", asked.elapsed());
         await_success(&project, &run_id);
+        let executions = executions(&project, &run_id);
+        assert!(executions.iter().all(|times| *times == 1), "seed {seed}: something was lost: {executions:?}");
         assert_eq!(project.contents(&MUSIC_TABLES), expected, "seed {seed}");
         fleet.add_executor();
         fleet.await_executors(2);
@@ -174,7 +177,7 @@ fn runs_survive_clocks_that_jump() {
     let file = clock.to_str().expect("the path is text").to_owned();
     set("+0");
     let variables = clock_variables(&library, &file);
-    for seed in rounds() {
+    for seed in rounds_or(1.0) {
         for (whose, jump) in [("scheduler", "+2h"), ("scheduler", "-2h"), ("executor", "+2d"), ("executor", "-2d")] {
             let none: &[(&str, &str)] = &[];
             let (scheduler, executor) =

@@ -32,7 +32,7 @@ pub(crate) enum Held {
     Unanswered,
 }
 
-/// Whether a request, as `METHOD /path?query`, is one to be held.
+/// Whether a request, as it is told, is one to be held.
 type Matches = Arc<dyn Fn(&str) -> bool + Send + Sync>;
 
 /// What is held.
@@ -94,7 +94,7 @@ impl Proxy {
         &self.endpoint
     }
 
-    /// The requests that came, as `METHOD /path?query`.
+    /// The requests that came, as `METHOD /path?query`, and the keys after it that a deletion of many names.
     pub(crate) fn requests(&self) -> Vec<String> {
         self.shared.requests.lock().expect("no thread has panicked").clone()
     }
@@ -169,7 +169,7 @@ impl Shared {
     /// Serves one request; a connection that breaks is the client's business, as it would be on a network.
     fn serve(&self, mut client: TcpStream) -> Option<()> {
         let (head, body) = read_request(&mut client)?;
-        let line = head.lines().next()?.trim_end_matches(" HTTP/1.1").to_owned();
+        let line = told(&head, &body)?;
         let number = {
             let mut requests = self.requests.lock().ok()?;
             requests.push(line.clone());
@@ -246,6 +246,19 @@ impl Shared {
         let lines: Vec<&str> = head.lines().filter(keeps).collect();
         format!("{}\r\nConnection: close\r\n\r\n", lines.join("\r\n"))
     }
+}
+
+/// What a request is told by: a deletion of many has the keys in its body.
+fn told(head: &str, body: &[u8]) -> Option<String> {
+    let mut line = head.lines().next()?.trim_end_matches(" HTTP/1.1").to_owned();
+    if line.starts_with("POST ") && line.contains("?delete") {
+        let text = String::from_utf8_lossy(body);
+        for key in text.split("<Key>").skip(1).filter_map(|rest| rest.split("</Key>").next()) {
+            line.push(' ');
+            line.push_str(key);
+        }
+    }
+    Some(line)
 }
 
 /// Reads a request: the lines of its head, and its body.

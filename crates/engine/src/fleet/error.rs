@@ -101,7 +101,7 @@ pub fn carry_error(error: DataFusionError) -> DataFusionError {
     if is_ballistas(&error) {
         return error;
     }
-    let error = fault::from_datafusion(unwrapped(error));
+    let error = fault::from_datafusion(error);
     let text = encode(&error);
     if error.is_retryable() {
         // The one kind of error that Ballista tries again on its own.
@@ -122,7 +122,7 @@ pub fn carry(error: Error) -> DataFusionError {
 #[must_use]
 pub fn carry_task_error(error: DataFusionError, executor_id: &str) -> DataFusionError {
     if is_full_disk(&error) {
-        carry(without_room(fault::from_datafusion(unwrapped(error)), executor_id))
+        carry(without_room(fault::from_datafusion(error), executor_id))
     } else {
         carry_error(error)
     }
@@ -222,35 +222,27 @@ fn from_hex(text: &str) -> Option<Vec<u8>> {
     pairs.map(|pair| Some(digit(*pair.first()?)? << 4 | digit(*pair.get(1)?)?)).collect()
 }
 
-/// An error of a plan without what Ballista's shuffles have wrapped it in.
-fn unwrapped(error: DataFusionError) -> DataFusionError {
-    let DataFusionError::External(boxed) = error else { return error };
-    match boxed.downcast::<BallistaError>() {
-        Ok(wrapping) => match *wrapping {
-            BallistaError::DataFusionError(inner) => unwrapped(*inner),
-            BallistaError::IoError(error) => DataFusionError::IoError(error),
-            other => other.into_datafusion(),
-        },
-        Err(boxed) => DataFusionError::External(boxed),
-    }
-}
-
 /// Whether the error is one of Ballista's own, under whatever DataFusion has wrapped it in.
 fn is_ballistas(error: &DataFusionError) -> bool {
     match error.find_root() {
         DataFusionError::External(inner) => is_boxed_ballistas(inner.as_ref()),
-        DataFusionError::ArrowError(inner, _) => match inner.as_ref() {
-            ArrowError::ExternalError(inner) => is_boxed_ballistas(inner.as_ref()),
-            _ => false,
-        },
+        DataFusionError::ArrowError(inner, _) => is_arrow_ballistas(inner),
+        _ => false,
+    }
+}
+
+fn is_arrow_ballistas(error: &ArrowError) -> bool {
+    match error {
+        ArrowError::ExternalError(inner) => is_boxed_ballistas(inner.as_ref()),
         _ => false,
     }
 }
 
 fn is_boxed_ballistas(error: &(dyn StdError + Send + Sync + 'static)) -> bool {
     match error.downcast_ref::<BallistaError>() {
-        // An error of the plan, which a shuffle has passed on.
+        // Errors of the plan, which a shuffle has passed on.
         Some(BallistaError::DataFusionError(inner)) => is_ballistas(inner),
+        Some(BallistaError::ArrowError(inner)) => is_arrow_ballistas(inner),
         Some(_) => true,
         None => error.downcast_ref::<DataFusionError>().is_some_and(is_ballistas),
     }
@@ -312,6 +304,52 @@ mod tests {
         assert!(!failed.retryable, "{failed:?}");
         let arrived = carried_error(&failed.error).unwrap();
         assert_eq!((arrived.kind(), arrived.to_string().as_str()), (ErrorKind::Corrupt, "cut off (object a.gz)"));
+    }
+
+    #[test]
+    fn want_of_memory_is_told_as_such_whatever_it_is_wrapped_in() {
+        let full = || DataFusionError::ResourcesExhausted("no more than 24 MB".to_owned());
+        let shuffle = |error| BallistaError::DataFusionError(Box::new(error)).into_datafusion();
+        let shared = |error| DataFusionError::Shared(std::sync::Arc::new(error));
+        let arrow = |error| DataFusionError::ArrowError(Box::new(ArrowError::ExternalError(Box::new(error))), None);
+        let external = |error| DataFusionError::External(Box::new(error));
+        let mut others = Vec::new();
+        // Somebody else has it too, so that it cannot be taken out.
+        let mut held = || {
+            let error = std::sync::Arc::new(full());
+            others.push(std::sync::Arc::clone(&error));
+            error
+        };
+        for (wrapped, how) in [
+            (full(), "nothing"),
+            (external(full()), "a box"),
+            (external(external(full())), "two boxes"),
+            (external(shuffle(full())), "a box and a shuffle"),
+            (shuffle(external(full())), "a shuffle and a box"),
+            (shuffle(full()).context("reading"), "a shuffle and a context"),
+            (arrow(shuffle(full())), "Arrow and a shuffle"),
+            (shared(external(full())), "a share and a box"),
+            (shuffle(shared(external(shuffle(full())))), "shuffles, a share and a box"),
+            (DataFusionError::Shared(held()), "a share that others hold"),
+            (external(DataFusionError::Shared(held())), "a box and a share that others hold"),
+            (DataFusionError::External(Box::new(held())), "a boxed share"),
+            (shared(arrow(DataFusionError::Shared(held()))), "shares and Arrow"),
+            (DataFusionError::Collection(vec![external(shuffle(full()))]), "a list"),
+        ] {
+            let failed = FailedTask::from(BallistaError::from(carry_error(wrapped)));
+            assert!(!failed.retryable, "{how}: {failed:?}");
+            let arrived = carried_error(&failed.error).unwrap_or_else(|| panic!("{how}: {failed:?}"));
+            assert_eq!(arrived.kind(), ErrorKind::Exhausted, "{how}: {arrived}");
+            assert!(arrived.hint().is_some(), "{how}: {arrived}");
+        }
+    }
+
+    #[test]
+    fn a_value_that_does_not_fit_is_no_lost_step_when_a_shuffle_has_passed_it_on() {
+        let passed_on = BallistaError::from(DataFusionError::from(ArrowError::DivideByZero)).into_datafusion();
+        assert!(matches!(&passed_on, DataFusionError::External(_)), "{passed_on:?}");
+        let failed = FailedTask::from(BallistaError::from(carry_error(passed_on)));
+        assert_eq!(carried_error(&failed.error).unwrap().kind(), ErrorKind::Invalid, "{failed:?}");
     }
 
     #[test]

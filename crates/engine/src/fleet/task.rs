@@ -17,7 +17,7 @@ use datafusion::{
         physical_plan::{FileScanConfig, FileScanConfigBuilder, ParquetSource},
         source::DataSourceExec,
     },
-    execution::TaskContext,
+    execution::{TaskContext, memory_pool::MemoryLimit},
     physical_plan::ExecutionPlan,
 };
 use lakewright_error::{Error, ErrorKind, Result};
@@ -31,7 +31,10 @@ use super::{
     codec::{file_scan, json_scan},
     one_task::OneTaskExec,
 };
-use crate::{json::ScanReports, relation::named_readers, row_number::number_rows, write::with_siblings};
+use crate::{
+    json::ScanReports, relation::named_readers, row_number::number_rows, session::sort_reservation_bytes,
+    write::with_siblings,
+};
 
 /// A task's plan, ready to run.
 #[derive(Debug)]
@@ -95,10 +98,15 @@ fn named_parquet(config: &FileScanConfig) -> Option<ParquetSource> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TaskExecutor(pub String);
 
-/// The context of a task: as many partitions share the memory as the executor has slots, not as the whole fleet has.
+/// The context of a task: as many partitions share the memory as the executor has slots, not as the whole fleet has, and
+/// what sorts set aside is measured by its memory, not by the scheduler's.
 #[must_use]
 pub fn task_context(context: &TaskContext, slots: usize, executor: &TaskExecutor) -> Arc<TaskContext> {
-    let config = context.session_config().clone().with_target_partitions(slots.max(1));
+    let mut config = context.session_config().clone().with_target_partitions(slots.max(1));
+    if let MemoryLimit::Finite(bytes) = context.runtime_env().memory_pool.memory_limit() {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        config.options_mut().execution.sort_spill_reservation_bytes = sort_reservation_bytes(bytes);
+    }
     Arc::new(TaskContext::new(
         context.task_id(),
         context.session_id(),
@@ -157,4 +165,25 @@ fn add_objects(plan: &Arc<dyn ExecutionPlan>, partition: Option<usize>, max: usi
         }
         Ok(if objects.len() < max { TreeNodeRecursion::Continue } else { TreeNodeRecursion::Stop })
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::{
+        execution::{memory_pool::FairSpillPool, runtime_env::RuntimeEnvBuilder},
+        prelude::{SessionConfig, SessionContext},
+    };
+
+    use super::*;
+
+    #[test]
+    fn what_sorts_set_aside_is_measured_by_the_memory_of_the_executor() {
+        let mut config = SessionConfig::new();
+        config.options_mut().execution.sort_spill_reservation_bytes = 10 << 20;
+        let pool = Arc::new(FairSpillPool::new(24 << 20));
+        let runtime = RuntimeEnvBuilder::new().with_memory_pool(pool).build_arc().unwrap();
+        let planned = SessionContext::new_with_config_rt(config, runtime).task_ctx();
+        let context = task_context(&planned, 1, &TaskExecutor("e-1".to_owned()));
+        assert_eq!(context.session_config().options().execution.sort_spill_reservation_bytes, 1 << 20);
+    }
 }
