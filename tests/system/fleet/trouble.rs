@@ -139,7 +139,7 @@ fn an_executor_that_has_been_given_notice_is_gone_in_time_and_its_tasks_are_not_
         assert_eq!(fleet.terminate_executor(0), Some(0), "seed {seed}");
         assert!(asked.elapsed() < NOTICE, "seed {seed}: {:?}", asked.elapsed());
         await_success(&project, &run_id);
-        let executions = executions(&project, &run_id);
+        let executions = executions(&project.lake(), &run_id);
         assert!(executions.iter().all(|times| *times == 1), "seed {seed}: something was lost: {executions:?}");
         assert_eq!(project.contents(&MUSIC_TABLES), expected, "seed {seed}");
         fleet.add_executor();
