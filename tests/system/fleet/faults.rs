@@ -35,7 +35,7 @@ fn a_record_that_fails_a_run_is_named_and_the_fleet_goes_on_with_others() {
     let fleet = Fleet::start(&project, 2);
     for seed in rounds() {
         project.write("data/raw/items/b.json", "{\"id\": 3}\n{\"id\": \"poison\"}\n");
-        fleet.lakewright(&["submit", "--full-refresh"]).assert_refused(1, &["b.json", "line 2", "id"]);
+        fleet.lakewright(&["submit", "--full-refresh"]).assert_refused(1, &["b.json", "line    2", "id"]);
         assert_eq!(fleet.members().len(), 2, "a record has cost an executor");
         project.write("data/raw/items/b.json", &format!("{{\"id\": 3}}\n{{\"id\": {}}}\n", seed + 4));
         fleet.submit();
