@@ -53,6 +53,6 @@ fn what_a_process_has_spilled_is_gone_when_it_has_ended_or_when_the_next_one_beg
     assert_eq!(files_below(&spill), Vec::<String>::new());
     project.set_variables(vec![("LAKEWRIGHT_SPILL_LIMIT", "1MB".to_owned())]);
     let refused = project.lakewright(&[&arguments[..], &["--full-refresh"]].concat());
-    assert_eq!(refused.code, Some(1), "{refused:?}");
+    refused.assert_refused(1, &["spills more than it may", "spill_limit"]);
     assert_eq!(files_below(&spill), Vec::<String>::new(), "a run that fails");
 }

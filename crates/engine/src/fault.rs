@@ -1,8 +1,8 @@
 //! The one place where errors of DataFusion, Arrow, Parquet, Ballista and the object store become errors of the
 //! workspace.
 //!
-//! Invariant: the kind is decided by the variant or by the operating system's code, never by text, and whatever the error
-//! is wrapped in. An error that this crate raised inside a plan comes out as it went in.
+//! Invariant: the kind is decided by the variant or by the operating system's code, whatever the error is wrapped in; by
+//! text only where there is nothing else ([`is_spill_limit`]). An error that this crate raised inside a plan comes out as it went in.
 
 use std::{error::Error as StdError, io, sync::Arc};
 
@@ -172,7 +172,19 @@ fn unsaid() -> Error {
 }
 
 fn classify_io(error: &io::Error) -> Error {
+    if is_spill_limit(error) {
+        return Error::new(ErrorKind::Exhausted, "the query spills more than it may")
+            .with_hint("raise spill_limit, or --memory so that less is spilled");
+    }
     disk_error(io_kind(error), "cannot read or write a file of the query")
+}
+
+/// Whether DataFusion's own limit has refused the bytes. It says so in text alone: taken for a failure of the disk, it would
+/// be tried again.
+fn is_spill_limit(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::Other
+        && error.raw_os_error().is_none()
+        && error.to_string().contains("datafusion.runtime.max_temp_directory_size")
 }
 
 /// The kind of an error that Ballista has raised itself, and not passed on.
