@@ -80,8 +80,13 @@ mod tests {
 
     use ballista_core::{
         JobId,
-        serde::scheduler::{
-            ExecutorData, ExecutorMetadata, ExecutorOperatingSystemSpecification, ExecutorSpecification,
+        serde::{
+            protobuf::{
+                CancelTasksParams, CancelTasksResult, LaunchMultiTaskParams, LaunchMultiTaskResult, LaunchTaskParams,
+                LaunchTaskResult, RemoveJobDataParams, RemoveJobDataResult, StopExecutorParams, StopExecutorResult,
+                executor_grpc_server::{ExecutorGrpc, ExecutorGrpcServer},
+            },
+            scheduler::{ExecutorData, ExecutorMetadata, ExecutorOperatingSystemSpecification, ExecutorSpecification},
         },
     };
     use lakewright_engine::{
@@ -92,17 +97,52 @@ mod tests {
     use tempfile::TempDir;
     use tokio::{
         net::TcpListener,
+        task::JoinSet,
         time::{interval, timeout},
     };
+    use tonic::{Request, Response, Status, transport::server::TcpIncoming};
 
     use super::*;
     use crate::fleet::FleetSettings;
 
-    /// A fleet whose executors are called and never answer: what was given to one runs for as long as the test does.
+    /// Takes all tasks and never ends one.
+    struct Endless;
+
+    #[async_trait]
+    impl ExecutorGrpc for Endless {
+        async fn launch_task(&self, _: Request<LaunchTaskParams>) -> Result<Response<LaunchTaskResult>, Status> {
+            Ok(Response::new(LaunchTaskResult { success: true }))
+        }
+
+        async fn launch_multi_task(
+            &self,
+            _: Request<LaunchMultiTaskParams>,
+        ) -> Result<Response<LaunchMultiTaskResult>, Status> {
+            Ok(Response::new(LaunchMultiTaskResult::default()))
+        }
+
+        async fn stop_executor(&self, _: Request<StopExecutorParams>) -> Result<Response<StopExecutorResult>, Status> {
+            Ok(Response::new(StopExecutorResult::default()))
+        }
+
+        async fn cancel_tasks(&self, _: Request<CancelTasksParams>) -> Result<Response<CancelTasksResult>, Status> {
+            Ok(Response::new(CancelTasksResult { cancelled: true }))
+        }
+
+        async fn remove_job_data(
+            &self,
+            _: Request<RemoveJobDataParams>,
+        ) -> Result<Response<RemoveJobDataResult>, Status> {
+            Ok(Response::new(RemoveJobDataResult::default()))
+        }
+    }
+
+    /// A fleet whose executors run what they are given for as long as the test does.
     struct World {
         fleet: Fleet,
         engine: Engine,
-        port: TcpListener,
+        port: u16,
+        _serving: JoinSet<Result<(), tonic::transport::Error>>,
         _folder: TempDir,
     }
 
@@ -132,8 +172,13 @@ mod tests {
                 single_executor_bytes: 0,
             };
             let fleet = Fleet::start(settings).await.unwrap();
-            let port = TcpListener::bind("0.0.0.0:0").await.unwrap();
-            let world = Self { fleet, engine, port, _folder: folder };
+            // One server for all addresses of this machine that executors have.
+            let listener = TcpListener::bind("0.0.0.0:0").await.unwrap();
+            let port = listener.local_addr().unwrap().port();
+            let mut serving = JoinSet::new();
+            let server = tonic::transport::Server::builder().add_service(ExecutorGrpcServer::new(Endless));
+            serving.spawn(server.serve_with_incoming(TcpIncoming::from(listener)));
+            let world = Self { fleet, engine, port, _serving: serving, _folder: folder };
             for number in [1, 2] {
                 world.join(&format!("e{number}"), &format!("127.0.0.{number}")).await;
             }
@@ -141,12 +186,11 @@ mod tests {
         }
 
         async fn join(&self, id: &str, host: &str) {
-            let port = self.port.local_addr().unwrap().port();
             let executor = ExecutorMetadata {
                 id: id.to_owned(),
                 host: host.to_owned(),
-                port,
-                grpc_port: port,
+                port: self.port,
+                grpc_port: self.port,
                 specification: ExecutorSpecification::default().with_vcores(1),
                 os_info: ExecutorOperatingSystemSpecification::default(),
             };
