@@ -95,7 +95,7 @@ fn execute(invocation: &Invocation, command: args::Command) -> exit::Outcome {
     let done = runtime.block_on(Box::pin(command::execute(invocation, command, now())));
     // A query that was dropped may still sit in a blocking call: it must not hold up the exit.
     runtime.shutdown_background();
-    // So does its spilled rows' owner, which would remove them.
+    // It may hold on to what would remove its spilled rows, too.
     if let Some(dir) = invocation.spill.get() {
         dir.remove();
     }

@@ -2,7 +2,8 @@
 //! workspace.
 //!
 //! Invariant: the kind is decided by the variant or by the operating system's code, whatever the error is wrapped in; by
-//! text only where there is nothing else ([`is_spill_limit`]). An error that this crate raised inside a plan comes out as it went in.
+//! text only where there is nothing else ([`is_spill_limit`]). An error that this crate raised inside a plan comes out as
+//! it went in.
 
 use std::{error::Error as StdError, io, sync::Arc};
 

@@ -33,11 +33,14 @@ impl ProcessDir {
     /// Those of the file system.
     pub fn open(parent: &Path, kind: &str) -> io::Result<Self> {
         fs::create_dir_all(parent)?;
-        remove_left(parent, kind)?;
+        remove_left(parent, kind);
         let path = parent.join(format!("{kind}-{}", Uuid::new_v4()));
         fs::create_dir(&path)?;
-        let lock = File::create(path.join(LOCK))?;
+        // Under its name only when it is held: whoever finds one that nobody holds takes its process for dead.
+        let made = path.join("lock.new");
+        let lock = File::create(&made)?;
         lock.lock()?;
+        fs::rename(&made, path.join(LOCK))?;
         Ok(Self { path, _lock: lock })
     }
 
@@ -78,24 +81,18 @@ fn is_of_kind(entry: &fs::DirEntry, kind: &str) -> bool {
     entry.file_name().to_string_lossy().strip_prefix(kind).is_some_and(|rest| rest.starts_with('-'))
 }
 
-/// Removes the directories whose processes have ended.
-fn remove_left(parent: &Path, kind: &str) -> io::Result<()> {
-    for entry in fs::read_dir(parent)? {
-        let entry = entry?;
-        if !is_of_kind(&entry, kind) {
-            continue;
-        }
-        // One that is being made has no lock yet, or one that nobody holds yet: it is left alone for a while.
+/// Removes the directories whose processes have ended. One that cannot be removed, another user's say, keeps nobody from
+/// working.
+fn remove_left(parent: &Path, kind: &str) {
+    for entry in fs::read_dir(parent).into_iter().flatten().flatten().filter(|entry| is_of_kind(entry, kind)) {
+        // One that is being made has no lock yet.
         let Ok(lock) = File::open(entry.path().join(LOCK)) else { continue };
-        if lock.try_lock().is_ok() {
-            match fs::remove_dir_all(entry.path()) {
-                // Somebody else does the same.
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
+        if lock.try_lock().is_ok()
+            && let Err(error) = fs::remove_dir_all(entry.path())
+        {
+            tracing::debug!(directory = %entry.path().display(), %error, "directory of a dead process left behind");
         }
     }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -118,7 +115,13 @@ mod tests {
         let mut found = ProcessDir::living(parent.path(), "run").unwrap();
         found.sort();
         assert_eq!(found, both);
+        // One that is being made.
+        let fresh = parent.path().join("run-fresh");
+        fs::create_dir(&fresh).unwrap();
+        fs::write(fresh.join("lock.new"), "").unwrap();
         drop(second);
+        drop(ProcessDir::open(parent.path(), "run").unwrap());
+        assert!(fresh.exists());
         assert_eq!(ProcessDir::living(parent.path(), "run").unwrap(), [living.path()]);
     }
 }

@@ -224,7 +224,7 @@ impl CollectedLog {
     /// # Cancel safety
     /// Dropping the future may lose the lines.
     pub async fn store(&self, now_us: i64) {
-        let (lines, left_out) = match open().get_mut(&self.run_id) {
+        let (mut lines, left_out) = match open().get_mut(&self.run_id) {
             Some(kept) => (std::mem::take(&mut kept.lines), std::mem::take(&mut kept.left_out)),
             None => return,
         };
@@ -232,14 +232,12 @@ impl CollectedLog {
             return;
         }
         let count = lines.len();
-        let mut text = lines.join("\n");
         if left_out > 0 {
             let mut line = head(now_us, "WARN", "lines left out".into(), &self.run_id);
             line.insert("lines".to_owned(), left_out.into());
-            text.push('\n');
-            text.push_str(&Value::Object(line).to_string());
+            lines.push(Value::Object(line).to_string());
         }
-        text.push('\n');
+        let text = lines.join("\n") + "\n";
         let key = layout::log_piece(&self.run_id, u64::try_from(now_us).unwrap_or(0), &Uuid::new_v4().to_string());
         if let Err(error) = self.lake.create(&key, Bytes::from(text)).await {
             tracing::debug!(%error, lines = count, "log lost");

@@ -56,7 +56,6 @@ pub(crate) fn tasks_of(project: &Project, spill_dir: &str) -> u64 {
 }
 
 #[test]
-#[ignore = "fails beside other tests, for a reason that is not known yet: run it with --ignored"]
 fn who_joins_in_the_middle_of_a_run_gets_tasks_and_who_drains_costs_none() {
     let embedded = busy_project(3_000);
     embedded.succeed(&["run"]);
@@ -74,5 +73,6 @@ fn who_joins_in_the_middle_of_a_run_gets_tasks_and_who_drains_costs_none() {
     assert_eq!(busy_contents(&project), busy_contents(&embedded));
     let executions = executions(&project.lake(), &run_id);
     assert!(executions.iter().all(|times| *times == 1), "nothing was lost: {executions:?}");
-    assert_eq!(fleet.members().len(), 1);
+    // The word that it has stopped is taken in after it has ended.
+    fleet.await_executors(1);
 }
