@@ -108,6 +108,8 @@ pub enum Demand {
     Unique {
         /// Spelt as in the schema.
         columns: Vec<String>,
+        /// Whether the model's query gives no two such rows, whatever its inputs hold.
+        is_proven: bool,
     },
     /// Every value of the column that is not NULL is in a column of another table.
     Relationship {

@@ -75,7 +75,7 @@ impl Builder<'_> {
         let known = columns.iter().map(|column| not_null(column)).collect::<Vec<_>>().join(" AND ");
         let list = columns.join(", ");
         self.row("grain_not_null", format!("{list} is not NULL"), Violation::Fail, known, line);
-        self.table("grain", format!("{list} is unique"), true, Demand::Unique { columns }, line);
+        self.table("grain", format!("{list} is unique"), true, unique(columns), line);
     }
 
     fn contract(&mut self) {
@@ -117,7 +117,7 @@ impl Builder<'_> {
             Audit::UniqueValues(columns) => {
                 for column in self.columns(&name.name, columns).unwrap_or_default() {
                     let (check, rule) = (format!("unique_values_{column}"), format!("{column} is unique"));
-                    self.table(&check, rule, *blocking, Demand::Unique { columns: vec![column] }, line);
+                    self.table(&check, rule, *blocking, unique(vec![column]), line);
                 }
             }
             Audit::NotNull(columns) => {
@@ -319,6 +319,11 @@ pub const QUARANTINE_COLUMNS: [&str; 2] = ["_run_id", "_rules"];
 #[must_use]
 pub fn quarantine_table(model: &TableName) -> String {
     format!("{}_{}", model.zone(), model.table())
+}
+
+/// Of a query that is not looked at yet.
+fn unique(columns: Vec<String>) -> Demand {
+    Demand::Unique { columns, is_proven: false }
 }
 
 fn not_null(column: &str) -> String {

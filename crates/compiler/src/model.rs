@@ -15,7 +15,7 @@ use datafusion::{
 };
 
 use crate::{
-    Checks, Diagnostic, IntervalUnit, Model, ModelKind, ParamType, Query, Sides, TableName, TimeRange,
+    Checks, Demand, Diagnostic, IntervalUnit, Model, ModelKind, ParamType, Query, Sides, TableName, TimeRange,
     checks::{CheckScope, Checked, build_checks},
     header::{Contract, ContractColumn, Header, KindName, TimeSettings, split_model},
     query::{ParsedQuery, is_range_param, parse_query, range_param_misplaced},
@@ -262,7 +262,8 @@ impl<'a> Draft<'a> {
     /// Makes the checks of the finished model, and adds those that take rows out to its canonical text.
     pub(crate) fn add_checks(&self, model: &mut Model, scope: CheckScope<'_>) -> Vec<Diagnostic> {
         let checked = Checked { file: self.file, name: &self.name, schema: &model.schema, header: &self.header };
-        let (checks, findings) = build_checks(checked, scope);
+        let (mut checks, findings) = build_checks(checked, scope);
+        self.prove(&mut checks, scope);
         let taking_out = checks.canonical_of_rows();
         if !taking_out.is_empty() {
             model.canonical.push_str("\nEXPECT\n");
@@ -270,6 +271,21 @@ impl<'a> Draft<'a> {
         }
         model.checks = checks;
         findings
+    }
+
+    /// Finds out which unique keys follow from the query.
+    fn prove(&self, checks: &mut Checks, scope: CheckScope<'_>) {
+        let demands = checks.tables.iter_mut().filter_map(|check| match &mut check.demand {
+            Demand::Unique { columns, is_proven } => Some((&*columns, is_proven)),
+            _ => None,
+        });
+        let (keys, answers): (Vec<&[String]>, Vec<&mut bool>) =
+            demands.map(|(columns, is_proven)| (columns.as_slice(), is_proven)).unzip();
+        if keys.is_empty() {
+            return;
+        }
+        let proven = self.query.unique_keys(&keys, scope.schemas, scope.functions, scope.params);
+        answers.into_iter().zip(proven).for_each(|(answer, is_proven)| *answer = is_proven);
     }
 
     /// Spells columns as the schema does; those that it lacks are findings.

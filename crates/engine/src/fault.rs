@@ -14,8 +14,14 @@ use lakewright_lake::{S3Fault, fault_error};
 use tokio::task::JoinError;
 
 const MEMORY_HINT: &str = "raise --memory or the spill limit, or lower the number of partitions";
+const NO_MEMORY: &str = "the query needs more memory or spill space than it may have";
 const STORE_MESSAGE: &str = "cannot reach the object store";
 const DISK_HINT: &str = "free space on the disk, or name another directory";
+
+/// Whether a query has failed because the memory pool had nothing left for it, whatever held the rest.
+pub fn is_no_memory(error: &Error) -> bool {
+    error.kind() == ErrorKind::Exhausted && error.message() == NO_MEMORY
+}
 
 /// The kind of an operating system error.
 pub(crate) fn io_kind(error: &io::Error) -> ErrorKind {
@@ -156,8 +162,7 @@ fn classify(error: &DataFusionError) -> Error {
         DataFusionError::Execution(_) => (ErrorKind::Invalid, "a value cannot be computed"),
         DataFusionError::NotImplemented(_) => (ErrorKind::Unsupported, "the query needs something that is not there"),
         DataFusionError::ResourcesExhausted(_) => {
-            return Error::new(ErrorKind::Exhausted, "the query needs more memory or spill space than it may have")
-                .with_hint(MEMORY_HINT);
+            return Error::new(ErrorKind::Exhausted, NO_MEMORY).with_hint(MEMORY_HINT);
         }
         DataFusionError::IoError(source) => return classify_io(source),
         DataFusionError::ExecutionJoin(source) if source.is_cancelled() => {

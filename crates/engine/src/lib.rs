@@ -20,6 +20,7 @@ mod run_log;
 mod session;
 mod write;
 
+pub use fault::is_no_memory;
 pub use json::{Compression, MultiLine, ReadMode, Reading, ScanReports, broken_object, source_schema};
 pub use lakewright_json::{Profile, ProposedColumn};
 pub use process_dir::ProcessDir;

@@ -116,6 +116,16 @@ impl Engine {
         SessionContext::new_with_state(self.session_builder().with_config(config).build())
     }
 
+    /// A new session whose plans take as little memory as they can: few sorts at once, batches that are small, and joins
+    /// that sort what they could not hold.
+    pub fn sparing_session(&self) -> SessionContext {
+        // Joins by merging are only planned for several partitions.
+        let config = self.template.config().clone().with_target_partitions(SPARING_PARTITIONS);
+        let mut config = config.with_batch_size(SPARING_BATCH_ROWS);
+        config.options_mut().optimizer.prefer_hash_join = false;
+        SessionContext::new_with_state(self.session_builder().with_config(config).build())
+    }
+
     /// A new session whose plans run on a fleet, in up to `partitions` tasks a stage, each of which knows its origin.
     pub fn fleet_session(&self, partitions: usize, origin: TaskOrigin) -> SessionContext {
         let config = self.fleet_config().with_option_extension(origin);
@@ -167,6 +177,11 @@ impl fmt::Debug for Engine {
         f.debug_struct("Engine").field("settings", &self.settings).finish_non_exhaustive()
     }
 }
+
+/// Partitions of a plan that spares memory.
+const SPARING_PARTITIONS: usize = 2;
+/// Rows of its batches: a merge of spilled rows holds some of each of them.
+const SPARING_BATCH_ROWS: usize = 1024;
 
 /// How many of the largest consumers an out-of-memory message names.
 const CONSUMERS_NAMED: NonZeroUsize = NonZeroUsize::MIN.saturating_add(4);

@@ -48,7 +48,7 @@ impl StepSite<'_> {
         let Some(written) = self.written.get(&model.name).filter(|_| keeps && check.blocking) else { return Ok(None) };
         let scan = self.whole_scan(model, &model.name).await?;
         let own = match &check.demand {
-            Demand::Unique { columns } if is_exact(model, columns) => {
+            Demand::Unique { columns, .. } if is_exact(model, columns) => {
                 unique_part((&model.name, &scan), written, columns)?
             }
             Demand::Relationship { to, field, .. } => {

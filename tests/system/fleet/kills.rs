@@ -31,12 +31,7 @@ const TAKEOVER_MAX: Duration = Duration::from_secs(90);
 
 /// Seeds of as many rounds as were asked for.
 pub(crate) fn rounds() -> impl Iterator<Item = u64> {
-    rounds_or(KILLS)
-}
-
-/// The same for tests whose rounds take long: so few where no other number is asked for.
-pub(crate) fn rounds_or(few: f64) -> impl Iterator<Item = u64> {
-    let asked = requirement::number("LAKEWRIGHT_KILLS").unwrap_or(few);
+    let asked = requirement::number("LAKEWRIGHT_KILLS").unwrap_or(KILLS);
     (0_u32..).take_while(move |seed| f64::from(*seed) < asked).map(u64::from)
 }
 
@@ -147,25 +142,27 @@ fn a_run_survives_the_loss_of_all_executors() {
 
 #[test]
 fn a_scheduler_that_was_frozen_and_comes_back_does_no_harm() {
-    let (expected, _) = undisturbed();
-    let project = project();
-    let mut first = Fleet::start(&project, 1);
-    let run_id = submit_until(&first, 0, &[]);
-    first.freeze_scheduler();
-    // It stands by, and leads when the first has been silent for long enough.
-    let second = Fleet::start(&project, 1);
-    first.thaw_scheduler();
-    let answer = second.lakewright(&["submit"]);
-    assert_eq!(answer.code, Some(0), "{answer:?}");
-    await_success(&project, &run_id);
-    assert_eq!(project.contents(&MUSIC_TABLES), expected);
-    assert_eq!(first.scheduler_code(), Some(1), "a scheduler that another one has taken for dead goes on");
+    let (expected, files_at_end) = undisturbed();
+    for seed in rounds() {
+        let project = project();
+        let mut first = Fleet::start(&project, 1);
+        let run_id = submit_until(&first, draw(seed + 700, files_at_end), &[]);
+        first.freeze_scheduler();
+        // It stands by, and leads when the first has been silent for long enough.
+        let second = Fleet::start(&project, 1);
+        first.thaw_scheduler();
+        let answer = second.lakewright(&["submit"]);
+        assert_eq!(answer.code, Some(0), "seed {seed}: {answer:?}");
+        await_success(&project, &run_id);
+        assert_eq!(project.contents(&MUSIC_TABLES), expected, "seed {seed}");
+        assert_eq!(first.scheduler_code(), Some(1), "seed {seed}: one that another one has taken for dead goes on");
+    }
 }
 
 #[test]
 fn an_executor_that_is_frozen_is_given_up_and_its_tasks_are_run_by_others() {
     let (expected, files_at_end) = undisturbed();
-    for seed in rounds_or(1.0) {
+    for seed in rounds() {
         let mut project = project();
         project.set_variables(vec![(STALL.0, STALL.1.to_owned())]);
         let fleet = Fleet::start(&project, 2);

@@ -2,7 +2,7 @@
 //! disconnecting. The run ends with the rows of an undisturbed one, and the executor is a member again afterwards.
 
 use super::{
-    kills::{STALL, await_success, rounds_or, submit_until},
+    kills::{STALL, await_success, rounds, submit_until},
     process::Fleet,
     wire::{Way, Wire, neighbours},
 };
@@ -41,7 +41,7 @@ fn survives(how: &str, cut: impl Fn(&Wire)) {
     project.set_variables(vec![(STALL.0, STALL.1.to_owned())]);
     let (fleet, wire) = wired(&project);
     let mut bites = 0;
-    for seed in rounds_or(1.0) {
+    for seed in rounds() {
         let files = project.lake_files().len() as u64;
         let run_id = submit_until(&fleet, files + 4 + draw(seed + 400, 10), &["--full-refresh"]);
         let before = wire.held();

@@ -10,7 +10,7 @@ use std::{
 
 use super::{
     elastic::executions,
-    kills::{await_success, rounds_or, submit_until},
+    kills::{await_success, rounds, submit_until},
     process::{Fleet, SHARES_ALL},
 };
 use crate::{
@@ -57,7 +57,7 @@ impl Drop for Slowed {
 fn a_run_survives_an_executor_that_is_twenty_times_slower() {
     let (project, expected) = project(400, 20);
     let fleet = Fleet::start(&project, 2);
-    for seed in rounds_or(1.0) {
+    for seed in rounds() {
         let slowed = Slowed::process(fleet.executor_pid(0));
         let answer = fleet.lakewright(&["submit", "--full-refresh"]);
         drop(slowed);
@@ -90,7 +90,7 @@ fn executors_at_their_limit_of_memory_spill_and_give_the_same_rows() {
         fleet.add_executor_of(&["--memory", "16MB"], &[]);
     }
     fleet.await_executors(2);
-    for seed in rounds_or(1.0) {
+    for seed in rounds() {
         let answer = fleet.lakewright(&["submit", "--full-refresh", "--json"]);
         assert_eq!(answer.code, Some(0), "seed {seed}: {answer:?}");
         let shown = project.json(&["show"]);
@@ -102,7 +102,7 @@ fn executors_at_their_limit_of_memory_spill_and_give_the_same_rows() {
 #[test]
 fn a_run_goes_on_without_an_executor_that_has_no_room() {
     let (project, expected) = project(3_000, 60);
-    for seed in rounds_or(1.0) {
+    for seed in rounds() {
         let mut fleet = Fleet::start(&project, 1);
         fleet.add_executor_with(&[("LAKEWRIGHT_SPILL_LIMIT", "1KB")]);
         fleet.await_executors(2);
@@ -119,20 +119,22 @@ fn a_run_goes_on_without_an_executor_whose_disk_is_full() {
     let Some(_disk) = SmallDisk::mount(&project.path("small"), "64k") else {
         return requirement::skip("a full disk of an executor", "the right to mount a small file system");
     };
-    let mut fleet = Fleet::start(&project, 1);
-    fleet.add_executor_of(&["--spill-dir", "small"], &[]);
-    fleet.await_executors(2);
-    let answer = fleet.lakewright(&["submit", "--full-refresh"]);
-    assert_eq!(answer.code, Some(0), "{answer:?}");
-    assert_eq!(project.contents(&MUSIC_TABLES), expected);
-    fleet.await_executors(1);
+    for seed in rounds() {
+        let mut fleet = Fleet::start(&project, 1);
+        fleet.add_executor_of(&["--spill-dir", "small"], &[]);
+        fleet.await_executors(2);
+        let answer = fleet.lakewright(&["submit", "--full-refresh"]);
+        assert_eq!(answer.code, Some(0), "seed {seed}: {answer:?}");
+        assert_eq!(project.contents(&MUSIC_TABLES), expected, "seed {seed}");
+        fleet.await_executors(1);
+    }
 }
 
 #[test]
 fn an_executor_that_has_been_given_notice_is_gone_in_time_and_its_tasks_are_not_run_again() {
     let (project, expected) = project(6_000, 40);
     let mut fleet = Fleet::start(&project, 2);
-    for seed in rounds_or(1.0) {
+    for seed in rounds() {
         let files = project.lake_files().len() as u64;
         let run_id = submit_until(&fleet, files + 4 + draw(seed + 500, 10), &["--full-refresh"]);
         let asked = Instant::now();
@@ -177,7 +179,7 @@ fn runs_survive_clocks_that_jump() {
     let file = clock.to_str().expect("the path is text").to_owned();
     set("+0");
     let variables = clock_variables(&library, &file);
-    for seed in rounds_or(1.0) {
+    for seed in rounds() {
         for (whose, jump) in [("scheduler", "+2h"), ("scheduler", "-2h"), ("executor", "+2d"), ("executor", "-2d")] {
             let none: &[(&str, &str)] = &[];
             let (scheduler, executor) =

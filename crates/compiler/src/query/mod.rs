@@ -24,6 +24,7 @@ mod tables;
 mod terms;
 #[cfg(test)]
 mod tests;
+mod unique;
 mod wording;
 
 use std::{collections::BTreeMap, ops::Range};
@@ -150,6 +151,23 @@ impl ParsedQuery {
                 let place = blame::place(&refusal.blame, &self.query, &self.source);
                 self.source.error("not_incremental", place, message).with_help(help)
             })
+        })
+    }
+
+    /// Tells of each key, by its columns of the output, whether provably no two rows share it.
+    pub(crate) fn unique_keys(
+        &self,
+        keys: &[&[String]],
+        tables: &BTreeMap<TableName, SchemaRef>,
+        functions: &dyn FunctionRegistry,
+        params: &BTreeMap<String, ParamType>,
+    ) -> Vec<bool> {
+        let known = Known { tables, functions, params };
+        with_stack(|| {
+            let tree = self.resolve_tree(Purpose::Model, known).ok();
+            let plan = tree.and_then(|tree| Planner::new(known).plan_as_written(&tree.resolved.query).ok());
+            let is_unique = |key: &&[String]| plan.as_ref().is_some_and(|plan| unique::is_unique(plan, key));
+            keys.iter().map(is_unique).collect()
         })
     }
 

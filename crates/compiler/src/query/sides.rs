@@ -35,6 +35,21 @@ impl<'j> Splitting<'j> {
         Ok(Self { join, left_columns: join.left.schema().fields().len(), both, conditions, equal })
     }
 
+    /// The columns of both sides.
+    pub(super) fn both(&self) -> &DFSchema {
+        &self.both
+    }
+
+    /// What ON says, without what it binds the sides by.
+    pub(super) fn conditions(&self) -> &[Expr] {
+        &self.conditions
+    }
+
+    /// What ON says to be equal, of types in which equal values are the same.
+    pub(super) fn equal(&self) -> &[(Expr, Expr)] {
+        &self.equal
+    }
+
     /// The goals of the left and of the right side of an inner join, as far as they can be asked.
     ///
     /// Rows of the join meet what ON says, so that each side may have the key in another form.

@@ -454,7 +454,7 @@ pub(crate) fn job(job_name: &str) -> Job {
 }
 
 fn unique_id() -> Checks {
-    let demand = Demand::Unique { columns: vec!["id".to_owned()] };
+    let demand = Demand::Unique { columns: vec!["id".to_owned()], is_proven: false };
     let check =
         TableCheck { name: "grain".to_owned(), rule: "id is unique".to_owned(), blocking: true, demand, line: 1 };
     Checks { rows: Vec::new(), tables: vec![check] }

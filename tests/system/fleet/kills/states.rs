@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use super::rounds_or;
+use super::rounds;
 use crate::{
     fleet::process::Fleet,
     project::MUSIC_TABLES,
@@ -163,7 +163,7 @@ fn creates(line: &str, object: &str) -> bool {
 #[test]
 fn a_run_survives_the_death_of_its_scheduler_in_each_of_its_states() {
     let expected = local_contents(200, 20, 2);
-    for seed in rounds_or(2.0) {
+    for seed in rounds() {
         let Some(bucketed) = Bucketed::music("a scheduler that dies in each state", 200, 20, 2) else { return };
         let mut stage = Stage::set(&bucketed);
         // Every state with the request undone in one round, and done and unanswered in the next.
@@ -198,7 +198,7 @@ fn a_run_survives_the_death_of_its_scheduler_in_each_of_its_states() {
 fn a_run_survives_executors_that_die_while_they_read_while_they_write_and_when_they_have_written() {
     // Enough for two tasks of each step that reads raw objects.
     let expected = local_contents(6_000, 140, 2);
-    for seed in rounds_or(2.0) {
+    for seed in rounds() {
         let test = "executors that die in each state";
         let Some(mut bucketed) = Bucketed::music(test, 6_000, 140, 2) else { return };
         // One step after the other, so that each kill is in another one.

@@ -8,6 +8,7 @@ mod metadata;
 mod names;
 mod rows;
 mod sides;
+mod unique;
 
 use std::{collections::BTreeMap, sync::Arc};
 
