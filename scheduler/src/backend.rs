@@ -10,11 +10,11 @@ use std::{
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use async_trait::async_trait;
 use datafusion::{common::ScalarValue, prelude::SessionContext};
-use futures::{StreamExt, TryStreamExt};
+use futures::StreamExt;
 use lakewright_compiler::TableName;
 use lakewright_engine::{
     Engine, RawScan, Relation, RuleReport, ScanReports, StepProgress, TableScan, TableWrite, WriteOutput,
-    execute_table_write, is_no_memory, plan_table_write, register_relation, rewrite_files,
+    execute_table_write, plan_table_write, register_relation, rewrite_files,
 };
 use lakewright_error::Result;
 use lakewright_lake::{
@@ -22,7 +22,8 @@ use lakewright_lake::{
     state::{RangeReport, TaskTimes, WriterShare},
 };
 use serde::{Deserialize, Serialize};
-use tokio::sync::RwLock;
+
+use crate::room::{Planned, Room};
 
 /// Executes steps.
 #[async_trait]
@@ -157,55 +158,18 @@ pub struct StepOutput {
 #[derive(Debug)]
 pub struct EmbeddedBackend {
     engine: Engine,
-    /// Held by whatever runs: shared by what runs beside others, for itself by what runs alone.
-    room: RwLock<()>,
-}
-
-/// How a query is planned.
-#[derive(Clone, Copy, Debug)]
-enum Frugality {
-    /// To be fast.
-    Fast,
-    /// To take as little memory as it can.
-    Sparing,
+    room: Room,
 }
 
 impl EmbeddedBackend {
     /// Makes a backend over the process's engine.
     pub fn new(engine: Engine) -> Self {
-        Self { engine, room: RwLock::new(()) }
-    }
-
-    /// Runs something beside others. If the memory pool has too little for it, it is run once more: alone, and planned
-    /// to spare memory. What cannot spill, and the merges of what can, fail by what others hold at that moment.
-    async fn with_room<T, F>(&self, what: &str, attempt: impl Fn(Frugality) -> F) -> Result<T>
-    where
-        F: Future<Output = Result<T>>,
-    {
-        let first = {
-            let _beside_others = self.room.read().await;
-            attempt(Frugality::Fast).await
-        };
-        match first {
-            Err(error) if is_no_memory(&error) => {
-                tracing::info!(what, "too little memory: tried again alone");
-                let _alone = self.room.write().await;
-                attempt(Frugality::Sparing).await
-            }
-            result => result,
-        }
-    }
-
-    fn session(&self, frugality: Frugality) -> SessionContext {
-        match frugality {
-            Frugality::Fast => self.engine.session(),
-            Frugality::Sparing => self.engine.sparing_session(),
-        }
+        Self { engine, room: Room::default() }
     }
 
     async fn write(
         &self,
-        session: &SessionContext,
+        session: SessionContext,
         task: StepTask,
         progress: &(dyn Fn(StepProgress) + Send + Sync),
     ) -> Result<StepOutput> {
@@ -226,11 +190,11 @@ impl EmbeddedBackend {
                 Relation::Table(scan) => self.engine.register_store(&scan.root),
                 Relation::View { .. } => {}
             }
-            register_relation(session, name.zone(), name.table(), relation).await?;
+            register_relation(&session, name.zone(), name.table(), relation).await?;
         }
-        let plan = plan_table_write(session, &task.sql, &task.params, task.write).await?;
+        let plan = plan_table_write(&session, &task.sql, &task.params, task.write).await?;
         let last = Mutex::new(StepProgress::default());
-        let written = execute_table_write(session, plan, &|counts| {
+        let written = execute_table_write(&session, plan, &|counts| {
             // A poisoned lock would only mean that a report was lost.
             if let Ok(mut last) = last.lock() {
                 *last = counts;
@@ -243,24 +207,6 @@ impl EmbeddedBackend {
         let WriteOutput { files, quarantined, rules, .. } = written;
         Ok(StepOutput { files, quarantined, rules, progress, reports, ..StepOutput::default() })
     }
-}
-
-/// Answers a query over tables in this process.
-pub(crate) async fn query_here(engine: &Engine, task: QueryTask) -> Result<Vec<RecordBatch>> {
-    query_in(engine, &engine.session(), task).await
-}
-
-async fn query_in(engine: &Engine, session: &SessionContext, task: QueryTask) -> Result<Vec<RecordBatch>> {
-    for StepInput { name, relation } in task.inputs {
-        match &relation {
-            Relation::Raw(scan) => engine.register_store(&scan.raw),
-            Relation::Table(scan) => engine.register_store(&scan.root),
-            Relation::View { .. } => {}
-        }
-        register_relation(session, name.zone(), name.table(), relation).await?;
-    }
-    let rows = engine.query_first(session, &task.sql, &task.params, task.rows_max).await?;
-    rows.batches.try_collect().await
 }
 
 /// Writes rows of a table again in this process: small files, whose rows must keep their order.
@@ -298,26 +244,19 @@ pub(crate) async fn read_raw_here(engine: &Engine, mut scan: RawScan) -> Result<
 impl Backend for EmbeddedBackend {
     async fn execute(&self, task: StepTask, progress: &(dyn Fn(StepProgress) + Send + Sync)) -> Result<StepOutput> {
         let table = task.table.to_string();
-        self.with_room(&table, |frugality| {
-            let (task, session) = (task.clone(), self.session(frugality));
+        let attempt = |planned: Planned| {
+            let task = task.clone();
             async move {
-                let mut output = self.write(&session, task, progress).await?;
-                output.executions = match frugality {
-                    Frugality::Fast => 1,
-                    Frugality::Sparing => 2,
-                };
+                let mut output = self.write(planned.session(&self.engine), task, progress).await?;
+                output.executions = if planned == Planned::Fast { 1 } else { 2 };
                 Ok(output)
             }
-        })
-        .await
+        };
+        self.room.run(&table, attempt).await
     }
 
     async fn query(&self, task: QueryTask) -> Result<Vec<RecordBatch>> {
-        self.with_room(&task.sql, |frugality| {
-            let (task, session) = (task.clone(), self.session(frugality));
-            async move { query_in(&self.engine, &session, task).await }
-        })
-        .await
+        self.room.query(&self.engine, task).await
     }
 
     async fn read_raw(&self, scan: RawScan) -> Result<Vec<RangeReport>> {

@@ -21,6 +21,7 @@ mod plan;
 mod record;
 mod rejects;
 mod releases;
+mod room;
 mod run;
 mod run_log;
 mod scaling;

@@ -3,19 +3,21 @@
 use std::path::PathBuf;
 
 use crate::{
-    project::{MUSIC_TABLES, Project, files_below},
+    project::{MUSIC_TABLES, Project, files_below, steps},
     service::process::await_some,
 };
+
+/// A record of some hundred bytes.
+fn line(id: u64) -> String {
+    let text = id.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    format!("{{\"id\": {id}, \"text\": \"{text:0>600}\"}}\n")
+}
 
 /// A project whose one model sorts some megabytes, and where its process spills.
 fn project_that_sorts() -> (Project, PathBuf) {
     let source = "CREATE EXTERNAL TABLE raw.t (id BIGINT, text VARCHAR) STORED AS JSON LOCATION 't/';";
     let model = "MODEL (clustered_by (text)); SELECT id, text FROM raw.t;";
     let project = Project::job(&[("raw/t.sql", source), ("curated/t.sql", model)]);
-    let line = |id: u64| {
-        let text = id.wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        format!("{{\"id\": {id}, \"text\": \"{text:0>600}\"}}\n")
-    };
     project.write("data/raw/t/rows.json", &(0..60_000).map(line).collect::<String>());
     let spill = project.path("spill");
     (project, spill)
@@ -27,6 +29,23 @@ fn a_run_with_little_memory_gives_the_same_rows() {
     small.succeed(&["run", "--memory", "256MB"]);
     large.succeed(&["run"]);
     assert_eq!(small.contents(&MUSIC_TABLES), large.contents(&MUSIC_TABLES));
+}
+
+#[test]
+fn a_join_that_memory_cannot_hold_is_made_by_sorting() {
+    let source = "CREATE EXTERNAL TABLE raw.t (id BIGINT, text VARCHAR) STORED AS JSON LOCATION 't/';";
+    let join = "SELECT a.id, a.text AS one, b.text AS other FROM staging.t a JOIN staging.t b ON a.id = b.id;";
+    let project =
+        Project::job(&[("raw/t.sql", source), ("staging/t.sql", "SELECT * FROM raw.t;"), ("curated/j.sql", join)]);
+    project.write("data/raw/t/rows.json", &(0..60_000).map(line).collect::<String>());
+    project.succeed(&["run", "--memory", "24MB"]);
+    let rows = project.csv(
+        "SELECT count(*) AS n, count(DISTINCT id) AS ids, sum(CASE WHEN one = other THEN 1 END) AS same FROM curated.j",
+    );
+    assert_eq!(rows, "n,ids,same\n60000,60000,60000\n");
+    let shown = project.json(&["show"]);
+    let step = &steps(&shown)["curated.j"];
+    assert!(step["bytes_spilled"].as_u64() > Some(0), "the join fits after all: {step}");
 }
 
 #[test]

@@ -194,7 +194,8 @@ fn build_runtime(
     let pool = FairSpillPool::new(usize::try_from(settings.memory_limit_bytes).unwrap_or(usize::MAX));
     let disk = DiskManagerBuilder::default()
         .with_mode(DiskManagerMode::Directories(vec![settings.spill_dir.clone()]))
-        .with_max_temp_directory_size(settings.spill_limit_bytes);
+        .with_max_temp_directory_size(settings.spill_limit_bytes)
+        .with_max_spill_merge_fan_in(spill_fan_in(settings.memory_limit_bytes));
     let builder = match stores {
         Some(stores) => RuntimeEnvBuilder::new().with_object_store_registry(stores),
         None => RuntimeEnvBuilder::new(),
@@ -204,6 +205,13 @@ fn build_runtime(
         .with_disk_manager_builder(disk)
         .with_metadata_cache_limit(footer_cache_bytes(settings.memory_limit_bytes))
         .build_arc()
+}
+
+/// Runs of spilled rows that are merged at once. A merge takes memory for each before it begins, as much as there is, and
+/// gives none back to the sorts beside it: with a small pool they would find none.
+fn spill_fan_in(memory_limit_bytes: u64) -> usize {
+    const RUN_BYTES: u64 = 32 << 20;
+    usize::try_from((memory_limit_bytes / RUN_BYTES).clamp(2, 64)).unwrap_or(2)
 }
 
 /// Footers of data files that are kept between steps: DataFusion's 50 MiB, or a 16th of the pool's size beside it.

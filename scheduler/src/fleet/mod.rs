@@ -46,7 +46,8 @@ use self::{
 };
 use crate::{
     Backend, ExecutorInfo, QueryTask, RewriteTask, StepOutput, StepTask,
-    backend::{query_here, read_raw_here, rewrite_here},
+    backend::{read_raw_here, rewrite_here},
+    room::Room,
     run::{Heart, make_lake},
 };
 
@@ -111,6 +112,8 @@ struct EndedJob {
 /// Executes steps on executors that have joined.
 pub struct Fleet {
     engine: Engine,
+    /// Of queries that are answered here.
+    room: Room,
     server: Server,
     /// The jobs of the server, those that have ended too.
     jobs: Arc<dyn JobState>,
@@ -171,6 +174,7 @@ impl Fleet {
         let (steps_waiting, heart) = (AtomicUsize::new(0), Some(heart));
         Ok(Self {
             engine,
+            room: Room::default(),
             server,
             jobs,
             held,
@@ -210,7 +214,7 @@ impl Backend for Fleet {
     /// Read in this process: it is what few tasks have left, as one that stops at a LIMIT.
     /// In this process: what checks ask of written files are few columns, and few rows come back.
     async fn query(&self, task: QueryTask) -> Result<Vec<RecordBatch>> {
-        query_here(&self.engine, task).await
+        self.room.query(&self.engine, task).await
     }
 
     async fn read_raw(&self, scan: RawScan) -> Result<Vec<RangeReport>> {

@@ -31,7 +31,10 @@ fn keys_follow_from_what_tells_rows_apart() {
             ("SELECT userId AS id, page FROM staging.events GROUP BY userId, page HAVING count(*) > 1", "page, id"),
             ("SELECT max(ts) AS ts FROM staging.events", "ts"),
             ("SELECT row_number() OVER (ORDER BY ts) AS id, page FROM staging.events", "id"),
-            ("SELECT userId, row_number() OVER (PARTITION BY userId ORDER BY ts) AS n FROM staging.events", "n, userId"),
+            (
+                "SELECT userId, row_number() OVER (PARTITION BY userId ORDER BY ts) AS n FROM staging.events",
+                "n, userId",
+            ),
             ("SELECT DISTINCT userId FROM staging.events UNION SELECT USERID FROM curated.users", "userId"),
         ],
         true,
@@ -88,11 +91,17 @@ fn what_is_not_known_to_tell_rows_apart_proves_nothing() {
             ("SELECT userId, page FROM staging.events GROUP BY GROUPING SETS ((userId), (page))", "userId, page"),
             ("SELECT userId, count(*) AS n FROM staging.events GROUP BY userId", "n"),
             ("SELECT userId, rank() OVER (PARTITION BY userId ORDER BY ts) AS n FROM staging.events", "n, userId"),
-            ("SELECT userId FROM (SELECT DISTINCT userId FROM staging.events) UNION ALL SELECT userId FROM curated.users", "userId"),
+            (
+                "SELECT userId FROM (SELECT DISTINCT userId FROM staging.events) UNION ALL SELECT userId FROM curated.users",
+                "userId",
+            ),
             // 0.0 equals -0.0, which may be two.
             ("SELECT DISTINCT length FROM staging.events", "length"),
             ("SELECT length, count(*) AS n FROM staging.events GROUP BY length", "length"),
-            ("SELECT userId, row_number() OVER (PARTITION BY userId, length ORDER BY ts) AS n FROM staging.events", "n, userId"),
+            (
+                "SELECT userId, row_number() OVER (PARTITION BY userId, length ORDER BY ts) AS n FROM staging.events",
+                "n, userId",
+            ),
         ],
         false,
     );
