@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use datafusion::{
     arrow::datatypes::{DataType, TimeUnit},
-    common::{DFSchema, JoinType},
+    common::{DFSchema, JoinType, tree_node::TreeNode},
     logical_expr::{
         Aggregate, Distinct, Expr, ExprSchemable, Filter, Join, LogicalPlan, Operator, Window,
         expr::{BinaryExpr, WindowFunction},
@@ -68,8 +68,14 @@ impl Key {
     /// Whether rows that are alike in the key are alike in an expression.
     fn tells(&self, expr: &Expr, schema: &DFSchema) -> bool {
         let is_known = expr.get_type(schema).is_ok_and(|data_type| is_exact(&data_type));
-        is_known && !expr.is_volatile() && is_of_row(expr) && is_covered(expr, &self.0)
+        is_known && !is_of_nothing(expr) && is_of_row(expr) && is_covered(expr, &self.0)
     }
+}
+
+/// Whether an expression calls something that is given nothing, and may have another value in each row.
+fn is_of_nothing(expr: &Expr) -> bool {
+    let is_bare = |inner: &Expr| matches!(inner, Expr::ScalarFunction(function) if function.args.is_empty());
+    expr.is_volatile() || expr.exists(|inner| Ok(is_bare(inner))).unwrap_or(true)
 }
 
 /// Whether equal values of a type are the same value, and are stored as different ones if they are not.
@@ -94,6 +100,8 @@ fn canonical(expr: &Expr, schema: &DFSchema) -> Option<Expr> {
 
 fn tells_rows_apart(plan: &LogicalPlan, key: &Key) -> bool {
     match plan {
+        // It would give several rows for one.
+        LogicalPlan::Projection(projection) if projection.expr.iter().any(has_unnest) => false,
         LogicalPlan::Projection(projection) => {
             let input = projection.input.schema();
             let column = |index: usize| projection.expr.get(index).map(unaliased).filter(is_of_row);
@@ -125,6 +133,10 @@ fn tells_rows_apart(plan: &LogicalPlan, key: &Key) -> bool {
         LogicalPlan::EmptyRelation(_) => true,
         _ => false,
     }
+}
+
+fn has_unnest(expr: &Expr) -> bool {
+    expr.exists(|inner| Ok(matches!(inner, Expr::Unnest(_)))).unwrap_or(true)
 }
 
 /// A filter's input has the key's rows apart if it does with what is the same in all rows, or follows from the key.
@@ -243,9 +255,7 @@ fn tells_pairs_apart(join: &Join, key: &Key) -> bool {
         JoinType::Left => left && (right || meets_one(&join.right, &split, join)),
         JoinType::Right => right && (left || meets_one(&join.left, &split, join)),
         _ => {
-            (left && right)
-                || (left && meets_one(&join.right, &split, join))
-                || (right && meets_one(&join.left, &split, join))
+            (left && (right || meets_one(&join.right, &split, join))) || (right && meets_one(&join.left, &split, join))
         }
     }
 }

@@ -95,6 +95,10 @@ fn what_is_not_known_to_tell_rows_apart_proves_nothing() {
                 "SELECT userId FROM (SELECT DISTINCT userId FROM staging.events) UNION ALL SELECT userId FROM curated.users",
                 "userId",
             ),
+            (
+                "SELECT u, unnest(p) AS p FROM (SELECT userId AS u, array_agg(page) AS p FROM staging.events GROUP BY userId)",
+                "u",
+            ),
             // 0.0 equals -0.0, which may be two.
             ("SELECT DISTINCT length FROM staging.events", "length"),
             ("SELECT length, count(*) AS n FROM staging.events GROUP BY length", "length"),
