@@ -120,12 +120,18 @@ fn of_times(step: &StepSummary, times: &StepTimes) -> Vec<Finding> {
         );
     }
     if times.executions > 1 {
-        let what = format!("was executed {} times: the fleet had lost it", times.executions);
         let lost = step.duration / times.executions * (times.executions - 1);
-        found.push(Finding::new(Some(step), lost, what).advise(
-            "`lakewright logs` says which executor was lost; out of memory is the commonest reason: lower their --memory or \
-             raise the machine's",
-        ));
+        // Tasks are a fleet's: one process loses nobody, but may find too little memory.
+        let (why, advice) = match times.tasks {
+            Some(_) => (
+                "the fleet had lost it",
+                "`lakewright logs` says which executor was lost; out of memory is the commonest reason: lower their \
+                 --memory or raise the machine's",
+            ),
+            None => ("there was too little memory beside other steps", "raise --memory, or lower --threads"),
+        };
+        let what = format!("was executed {} times: {why}", times.executions);
+        found.push(Finding::new(Some(step), lost, what).advise(advice));
     }
     if times.throttled > 0 {
         let what = format!("the store asked for fewer requests {} times", times.throttled);
@@ -291,7 +297,7 @@ mod tests {
             "5 MB were spilled",
             "100 files of 1 KB",
             "waited 2.0 s until",
-            "executed 2 times",
+            "executed 2 times: the fleet had lost it",
             "fewer requests 4 times",
             "one of 8 tasks took 8.0 s, the middle one 1.0 s; it ran on 10.0.0.7",
             "5000 raw objects of",

@@ -46,6 +46,8 @@ fn a_join_that_memory_cannot_hold_is_made_by_sorting() {
     let shown = project.json(&["show"]);
     let step = &steps(&shown)["curated.j"];
     assert!(step["bytes_spilled"].as_u64() > Some(0), "the join fits after all: {step}");
+    let explained = project.succeed(&["explain"]);
+    assert!(explained.contains("executed 2 times: there was too little memory"), "{explained}");
 }
 
 #[test]

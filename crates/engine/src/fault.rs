@@ -18,7 +18,8 @@ const NO_MEMORY: &str = "the query needs more memory or spill space than it may 
 const STORE_MESSAGE: &str = "cannot reach the object store";
 const DISK_HINT: &str = "free space on the disk, or name another directory";
 
-/// Whether a query has failed because the memory pool had nothing left for it, whatever held the rest.
+/// Whether a query has failed because the memory pool had nothing left for it, whatever held the rest. Told by the message,
+/// which is given here alone: the kind stands for full disks too.
 pub fn is_no_memory(error: &Error) -> bool {
     error.kind() == ErrorKind::Exhausted && error.message() == NO_MEMORY
 }
