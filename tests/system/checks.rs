@@ -62,6 +62,26 @@ fn rows_are_counted_dropped_or_kept_apart_as_each_rule_says() {
 }
 
 #[test]
+fn a_key_that_follows_from_the_query_is_counted_only_where_rows_of_several_runs_come_together() {
+    let model = "MODEL (kind INCREMENTAL_BY_UNIQUE_KEY (unique_key id), grain id);\n\
+                 SELECT id, max(price) AS price FROM raw.items GROUP BY id;";
+    let counted = "MODEL (grain id); SELECT id, price FROM raw.items;";
+    let project =
+        Project::job(&[("raw/items.sql", SOURCE), ("curated/items.sql", model), ("curated/counted.sql", counted)]);
+    project.write("data/raw/items/one.json", "{\"id\": 1, \"price\": 1}\n");
+    let details = |run: &Value, table: &str| {
+        let checks = steps(run)[table]["checks"].as_array().expect("a step has its checks").clone();
+        let grain = checks.iter().find(|check| check["name"] == "grain").expect("the key is checked").clone();
+        (grain["violations"].as_u64(), grain["detail"].as_str().map(str::to_owned))
+    };
+    let first = project.json(&["run"]);
+    assert_eq!(details(&first, "curated.items"), (Some(0), Some("0, by proof".to_owned())));
+    assert_eq!(details(&first, "curated.counted"), (Some(0), None));
+    project.write("data/raw/items/two.json", "{\"id\": 2, \"price\": 2}\n");
+    assert_eq!(details(&project.json(&["run"]), "curated.items"), (Some(0), None));
+}
+
+#[test]
 fn a_failed_check_publishes_nothing_and_keeps_the_failing_rows() {
     let project =
         project("MODEL (\n  expect (positive (price > 0) ON VIOLATION FAIL)\n);", "{\"id\": 1, \"price\": 1}\n");

@@ -89,7 +89,8 @@ impl<'j> Splitting<'j> {
         goal.map(&self.both, &|index| self.column(index, left))
     }
 
-    fn column(&self, index: usize, left: bool) -> Option<Expr> {
+    /// What a column of both sides, by its index, is on the left or the right one; `None` if it is the other's.
+    pub(super) fn column(&self, index: usize, left: bool) -> Option<Expr> {
         match (index < self.left_columns, left) {
             (true, true) => Some(column_at(self.join.left.schema(), index)),
             (false, false) => Some(column_at(self.join.right.schema(), index - self.left_columns)),

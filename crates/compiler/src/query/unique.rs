@@ -6,10 +6,8 @@
 //! looked at. Projections, filters and sorts keep rows apart; a join does if a row of one side meets at most one of the
 //! other. A filter `n = 1` makes `n` part of every key, for it is the same in all rows.
 //!
-//! Invariant: conservative. `false` means that it is not known. Only types count of which
-//! equal values are the same: no floats (0.0 equals -0.0), and nothing nested, which may hold some.
-
-use std::sync::Arc;
+//! Invariant: conservative. `false` means that it is not known. Only types count of which equal values are the same: no
+//! floats (0.0 equals -0.0), and nothing nested, which may hold some.
 
 use datafusion::{
     arrow::datatypes::{DataType, TimeUnit},
@@ -234,7 +232,6 @@ fn numbers_rows_of(function: &WindowFunction, key: &Key, input: &DFSchema) -> bo
 fn tells_pairs_apart(join: &Join, key: &Key) -> bool {
     let Ok(split) = Splitting::new(join) else { return false };
     let both = split.both();
-    let sides = [&join.left, &join.right];
     let all = match join.join_type {
         JoinType::LeftSemi | JoinType::LeftAnti => return tells_rows_apart(&join.left, key),
         JoinType::RightSemi | JoinType::RightAnti => return tells_rows_apart(&join.right, key),
@@ -247,21 +244,18 @@ fn tells_pairs_apart(join: &Join, key: &Key) -> bool {
         JoinType::Left | JoinType::Right => Key::new(key.0.clone(), both),
         JoinType::Full | JoinType::LeftMark | JoinType::RightMark => return false,
     };
-    let [left, right] = sides.map(|side| of_side(&all, side, &split, join));
-    let [left, right] = [tells_rows_apart(&join.left, &left), tells_rows_apart(&join.right, &right)];
+    let [left, right] = [true, false].map(|left| tells_side_apart(&all, left, &split, join));
     // Rows of one side that are alike in the key are one row, and it meets one row of the other side, or rows that the
     // key tells apart.
     match join.join_type {
-        JoinType::Left => left && (right || meets_one(&join.right, &split, join)),
-        JoinType::Right => right && (left || meets_one(&join.left, &split, join)),
-        _ => {
-            (left && (right || meets_one(&join.right, &split, join))) || (right && meets_one(&join.left, &split, join))
-        }
+        JoinType::Left => left && (right || meets_one(false, &split, join)),
+        JoinType::Right => right && (left || meets_one(true, &split, join)),
+        _ => (left && (right || meets_one(false, &split, join))) || (right && meets_one(true, &split, join)),
     }
 }
 
-/// Whether a row meets at most one row of a side: those that it meets are alike in what ON compares.
-fn meets_one(side: &Arc<LogicalPlan>, split: &Splitting<'_>, join: &Join) -> bool {
+/// Whether a row meets at most one row of the left or of the right side: those that it meets are alike in what ON compares.
+fn meets_one(left: bool, split: &Splitting<'_>, join: &Join) -> bool {
     let both = split.both();
     let pairs = split.equal().iter().flat_map(|(left, right)| [left.clone(), right.clone()]);
     let mut compared = Key(Vec::new());
@@ -269,16 +263,11 @@ fn meets_one(side: &Arc<LogicalPlan>, split: &Splitting<'_>, join: &Join) -> boo
         compared.add(expr, both);
     }
     add_conditions(&mut compared, split.conditions(), both);
-    tells_rows_apart(side, &of_side(&compared, side, split, join))
+    tells_side_apart(&compared, left, split, join)
 }
 
-/// What of a key over both sides of a join is about one of them alone.
-fn of_side(key: &Key, side: &Arc<LogicalPlan>, split: &Splitting<'_>, join: &Join) -> Key {
-    let (both, own) = (split.both(), side.schema());
-    let first = if Arc::ptr_eq(side, &join.left) { 0 } else { join.left.schema().fields().len() };
-    let column = |index: usize| {
-        let own_index = index.checked_sub(first)?;
-        (own_index < own.fields().len()).then(|| column_at(own, own_index))
-    };
-    key.map(both, own, &column)
+/// Whether rows of one side are told apart by what of a key over both is about that side alone.
+fn tells_side_apart(key: &Key, left: bool, split: &Splitting<'_>, join: &Join) -> bool {
+    let input = if left { &join.left } else { &join.right };
+    tells_rows_apart(input, &key.map(split.both(), input.schema(), &|index| split.column(index, left)))
 }
