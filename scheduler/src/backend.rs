@@ -146,6 +146,8 @@ pub struct StepOutput {
     pub progress: StepProgress,
     /// Times that it was executed; 0 counts as once.
     pub executions: u32,
+    /// Whether it had found too little memory, and was planned to spare it then.
+    pub spared_memory: bool,
     /// The times of its tasks, on a fleet.
     pub tasks: Option<TaskTimes>,
     /// Who wrote the files, on a fleet, sorted by executor.
@@ -248,7 +250,8 @@ impl Backend for EmbeddedBackend {
             let task = task.clone();
             async move {
                 let mut output = self.write(planned.session(&self.engine), task, progress).await?;
-                output.executions = if planned == Planned::Fast { 1 } else { 2 };
+                output.spared_memory = planned == Planned::Sparing;
+                output.executions = if output.spared_memory { 2 } else { 1 };
                 Ok(output)
             }
         };

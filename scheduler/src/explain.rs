@@ -121,14 +121,14 @@ fn of_times(step: &StepSummary, times: &StepTimes) -> Vec<Finding> {
     }
     if times.executions > 1 {
         let lost = step.duration / times.executions * (times.executions - 1);
-        // Tasks are a fleet's: one process loses nobody, but may find too little memory.
-        let (why, advice) = match times.tasks {
-            Some(_) => (
+        let (why, advice) = if times.spared_memory {
+            ("there was too little memory at first", "raise --memory, or lower --threads")
+        } else {
+            (
                 "the fleet had lost it",
                 "`lakewright logs` says which executor was lost; out of memory is the commonest reason: lower their \
                  --memory or raise the machine's",
-            ),
-            None => ("there was too little memory beside other steps", "raise --memory, or lower --threads"),
+            )
         };
         let what = format!("was executed {} times: {why}", times.executions);
         found.push(Finding::new(Some(step), lost, what).advise(advice));
@@ -271,6 +271,7 @@ mod tests {
         slow.times = Some(StepTimes {
             waited_us: 2_000_000,
             executions: 2,
+            spared_memory: false,
             throttled: 4,
             tasks: Some(TaskTimes {
                 tasks: 8,

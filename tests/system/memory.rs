@@ -23,6 +23,24 @@ fn project_that_sorts() -> (Project, PathBuf) {
     (project, spill)
 }
 
+/// A project whose one model joins some megabytes with themselves.
+pub(crate) fn project_that_joins() -> Project {
+    let source = "CREATE EXTERNAL TABLE raw.t (id BIGINT, text VARCHAR) STORED AS JSON LOCATION 't/';";
+    let join = "SELECT a.id, a.text AS one, b.text AS other FROM staging.t a JOIN staging.t b ON a.id = b.id;";
+    let project =
+        Project::job(&[("raw/t.sql", source), ("staging/t.sql", "SELECT * FROM raw.t;"), ("curated/j.sql", join)]);
+    project.write("data/raw/t/rows.json", &(0..60_000).map(line).collect::<String>());
+    project
+}
+
+/// Looks whether each row has found itself.
+pub(crate) fn assert_joined(project: &Project) {
+    let rows = project.csv(
+        "SELECT count(*) AS n, count(DISTINCT id) AS ids, sum(CASE WHEN one = other THEN 1 END) AS same FROM curated.j",
+    );
+    assert_eq!(rows, "n,ids,same\n60000,60000,60000\n");
+}
+
 #[test]
 fn a_run_with_little_memory_gives_the_same_rows() {
     let (small, large) = (Project::music(5000, 50, 5), Project::music(5000, 50, 5));
@@ -33,21 +51,14 @@ fn a_run_with_little_memory_gives_the_same_rows() {
 
 #[test]
 fn a_join_that_memory_cannot_hold_is_made_by_sorting() {
-    let source = "CREATE EXTERNAL TABLE raw.t (id BIGINT, text VARCHAR) STORED AS JSON LOCATION 't/';";
-    let join = "SELECT a.id, a.text AS one, b.text AS other FROM staging.t a JOIN staging.t b ON a.id = b.id;";
-    let project =
-        Project::job(&[("raw/t.sql", source), ("staging/t.sql", "SELECT * FROM raw.t;"), ("curated/j.sql", join)]);
-    project.write("data/raw/t/rows.json", &(0..60_000).map(line).collect::<String>());
+    let project = project_that_joins();
     project.succeed(&["run", "--memory", "24MB"]);
-    let rows = project.csv(
-        "SELECT count(*) AS n, count(DISTINCT id) AS ids, sum(CASE WHEN one = other THEN 1 END) AS same FROM curated.j",
-    );
-    assert_eq!(rows, "n,ids,same\n60000,60000,60000\n");
+    assert_joined(&project);
     let shown = project.json(&["show"]);
     let step = &steps(&shown)["curated.j"];
     assert!(step["bytes_spilled"].as_u64() > Some(0), "the join fits after all: {step}");
     let explained = project.succeed(&["explain"]);
-    assert!(explained.contains("executed 2 times: there was too little memory"), "{explained}");
+    assert!(explained.contains("executed 2 times: there was too little memory at first"), "{explained}");
 }
 
 #[test]

@@ -130,7 +130,8 @@ fn times(times: &v1::StepTimes) -> StepTimes {
         median_us: tasks.median_us,
         slowest_on: tasks.slowest_on.clone(),
     });
-    StepTimes { waited_us: times.waited_us, executions: times.executions, throttled: times.throttled, tasks }
+    let v1::StepTimes { waited_us, executions, spared_memory, throttled, .. } = *times;
+    StepTimes { waited_us, executions, spared_memory, throttled, tasks }
 }
 
 fn check(result: &v1::CheckResult) -> CheckRecord {

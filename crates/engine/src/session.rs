@@ -120,15 +120,22 @@ impl Engine {
     /// that sort what they could not hold.
     pub fn sparing_session(&self) -> SessionContext {
         // Joins by merging are only planned for several partitions.
-        let config = self.template.config().clone().with_target_partitions(SPARING_PARTITIONS);
-        let mut config = config.with_batch_size(SPARING_BATCH_ROWS);
-        config.options_mut().optimizer.prefer_hash_join = false;
+        let config = sparing(self.template.config().clone()).with_target_partitions(SPARING_PARTITIONS);
         SessionContext::new_with_state(self.session_builder().with_config(config).build())
     }
 
     /// A new session whose plans run on a fleet, in up to `partitions` tasks a stage, each of which knows its origin.
     pub fn fleet_session(&self, partitions: usize, origin: TaskOrigin) -> SessionContext {
-        let config = self.fleet_config().with_option_extension(origin);
+        self.on_fleet(self.fleet_config(), partitions, origin)
+    }
+
+    /// The same, with plans whose tasks take as little memory as they can.
+    pub fn sparing_fleet_session(&self, partitions: usize, origin: TaskOrigin) -> SessionContext {
+        self.on_fleet(sparing(self.fleet_config()), partitions.max(SPARING_PARTITIONS), origin)
+    }
+
+    fn on_fleet(&self, config: SessionConfig, partitions: usize, origin: TaskOrigin) -> SessionContext {
+        let config = config.with_option_extension(origin);
         let state = self
             .session_builder()
             .with_config(config.with_target_partitions(partitions.max(1)))
@@ -182,6 +189,13 @@ impl fmt::Debug for Engine {
 const SPARING_PARTITIONS: usize = 2;
 /// Rows of its batches: a merge of spilled rows holds some of each of them.
 const SPARING_BATCH_ROWS: usize = 1024;
+
+/// Settings of plans that spare memory: batches are small, and joins sort what they could not hold.
+fn sparing(config: SessionConfig) -> SessionConfig {
+    let mut config = config.with_batch_size(SPARING_BATCH_ROWS);
+    config.options_mut().optimizer.prefer_hash_join = false;
+    config
+}
 
 /// How many of the largest consumers an out-of-memory message names.
 const CONSUMERS_NAMED: NonZeroUsize = NonZeroUsize::MIN.saturating_add(4);

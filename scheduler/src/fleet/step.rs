@@ -20,7 +20,7 @@ use lakewright_compiler::TableName;
 use lakewright_engine::{
     Relation, ScanReports, StepProgress, WriteOutput, WriteShare,
     fleet::{OneTaskExec, TaskOrigin},
-    plan_table_write, register_relation,
+    is_no_memory, plan_table_write, register_relation,
 };
 use lakewright_error::{Error, ErrorKind, Result};
 use lakewright_lake::{
@@ -36,7 +36,7 @@ use super::{
     losses::Losses,
     members::{self, Room},
 };
-use crate::{StepInput, StepOutput, StepTask, run::retrying};
+use crate::{StepInput, StepOutput, StepTask, room::Planned, run::retrying};
 
 /// Executions of a step of which the fleet has lost the earlier ones.
 const EXECUTIONS_MAX: u32 = 8;
@@ -76,11 +76,21 @@ pub(super) async fn execute(
     let mut lost = None;
     let mut losses = Losses::default();
     let mut stalls = 0;
+    let mut planned = Planned::Fast;
     for execution in 1..=EXECUTIONS_MAX {
         let room = wait_for_room(fleet).await?;
-        let (plan, session, scans) = plan(fleet, &task, &lake, room).await?;
+        let (plan, session, scans) = plan(fleet, &task, &lake, room, planned).await?;
         let watching = Watching { progress, losses: &mut losses };
-        match run_job(fleet, &task.table.to_string(), session, plan, watching).await? {
+        let ended = match run_job(fleet, &task.table.to_string(), session, plan, watching).await {
+            Err(error) if planned == Planned::Fast && is_no_memory(&error) => {
+                tracing::info!(step = %task.table, "too little memory: tried again, sparing it");
+                planned = Planned::Sparing;
+                lost = Some(error);
+                continue;
+            }
+            ended => ended?,
+        };
+        match ended {
             Ended::Done { written, progress, tasks } => {
                 let WriteOutput { files, quarantined, rules, shares } = written;
                 let (files, quarantined) = (sorted(files), sorted(quarantined));
@@ -93,6 +103,7 @@ pub(super) async fn execute(
                     progress,
                     reports,
                     executions: execution,
+                    spared_memory: planned == Planned::Sparing,
                     tasks,
                     written_by,
                 });
@@ -181,15 +192,20 @@ async fn plan(
     task: &StepTask,
     lake: &Prefix,
     room: Room,
+    planned: Planned,
 ) -> Result<(Arc<dyn ExecutionPlan>, datafusion::prelude::SessionContext, Scans)> {
-    let is_one_task = is_for_one(&task.inputs, room, fleet.single_executor_bytes);
-    let partitions = if is_one_task {
-        room.slots.div_ceil(room.executors.max(1))
-    } else {
-        tasks_for(input_bytes(&task.inputs), room.slots)
+    let is_one_task = planned == Planned::Fast && is_for_one(&task.inputs, room, fleet.single_executor_bytes);
+    let partitions = match planned {
+        Planned::Fast if is_one_task => room.slots.div_ceil(room.executors.max(1)),
+        Planned::Fast => tasks_for(input_bytes(&task.inputs), room.slots),
+        // The more parts, the fewer rows has each; how many run at once is a matter of slots.
+        Planned::Sparing => room.slots.saturating_mul(TASKS_OF_SLOT_MAX),
     };
     let origin = TaskOrigin::new(lake.display_location(), task.write.run_id.clone(), task.table.to_string());
-    let session = fleet.engine.fleet_session(partitions, origin);
+    let session = match planned {
+        Planned::Fast => fleet.engine.fleet_session(partitions, origin),
+        Planned::Sparing => fleet.engine.sparing_fleet_session(partitions, origin),
+    };
     fleet.engine.register_store(&task.write.root);
     let execution = Uuid::new_v4().to_string();
     let mut scans = Scans::new();

@@ -151,8 +151,17 @@ impl StepRun {
             // A full queue means that nobody looks at progress right now; the next report holds these counts too.
             let _ = events.try_send(RunEvent::StepProgressed { step: table.clone(), progress });
         };
-        let StepOutput { mut files, quarantined, rules, progress, reports, executions, tasks, written_by } =
-            self.site.backend.execute(task, &progress).await?;
+        let StepOutput {
+            mut files,
+            quarantined,
+            rules,
+            progress,
+            reports,
+            executions,
+            spared_memory,
+            tasks,
+            written_by,
+        } = self.site.backend.execute(task, &progress).await?;
         drop(place);
         let mut record = self.record();
         if let Some(note) = note {
@@ -170,6 +179,7 @@ impl StepRun {
         record.times = Some(StepTimes {
             waited_us: u64::try_from((started - waiting).as_micros()).unwrap_or(u64::MAX),
             executions: executions.max(1),
+            spared_memory,
             throttled: lakewright_lake::s3::throttled() - throttled,
             tasks,
         });

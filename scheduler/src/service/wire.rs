@@ -65,7 +65,8 @@ fn times(times: &StepTimes) -> v1::StepTimes {
         median_us: tasks.median_us,
         slowest_on: tasks.slowest_on.clone(),
     });
-    v1::StepTimes { waited_us: times.waited_us, executions: times.executions, throttled: times.throttled, tasks }
+    let StepTimes { waited_us, executions, spared_memory, throttled, .. } = *times;
+    v1::StepTimes { waited_us, executions, spared_memory, throttled, tasks }
 }
 
 fn check(record: &CheckRecord) -> v1::CheckResult {

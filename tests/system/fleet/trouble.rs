@@ -16,6 +16,7 @@ use super::{
 use crate::{
     crash::draw,
     lake_state::SmallDisk,
+    memory::{assert_joined, project_that_joins},
     project::{MUSIC_TABLES, Project},
     requirement,
 };
@@ -96,6 +97,24 @@ fn executors_at_their_limit_of_memory_spill_and_give_the_same_rows() {
         let shown = project.json(&["show"]);
         assert!(shown["steps"][0]["bytes_spilled"].as_u64() > Some(0), "nothing was spilled: {shown}");
         assert!(project.contents(&["curated.items"]) == expected, "seed {seed}: other rows");
+    }
+}
+
+#[test]
+fn a_join_that_executors_cannot_hold_is_made_by_sorting() {
+    let project = project_that_joins();
+    // By one executor, as small steps are, and by all.
+    for settings in [&[][..], &SHARES_ALL[..]] {
+        let mut fleet = Fleet::start_with(&project, 0, settings);
+        for _ in 0..2 {
+            fleet.add_executor_of(&["--memory", "16MB"], &[]);
+        }
+        fleet.await_executors(2);
+        let answer = fleet.lakewright(&["submit", "--full-refresh"]);
+        assert_eq!(answer.code, Some(0), "{answer:?}");
+        assert_joined(&project);
+        let explained = fleet.lakewright(&["explain"]).stdout;
+        assert!(explained.contains("executed 2 times: there was too little memory at first"), "{explained}");
     }
 }
 

@@ -310,8 +310,11 @@ pub struct WriterShare {
 pub struct StepTimes {
     /// Waiting until fewer other steps were executed, in microseconds.
     pub waited_us: u64,
-    /// Times that it was executed: more than once if a fleet has lost it.
+    /// Times that it was executed: more than once if a fleet has lost it, or if it found too little memory.
     pub executions: u32,
+    /// Whether it had found too little memory, and was planned to spare it then.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub spared_memory: bool,
     /// Answers of the store that asked this process for fewer requests, while the step was executed.
     pub throttled: u64,
     /// Of the stage whose slowest task took longest, on a fleet.
