@@ -1,6 +1,7 @@
 """What the benchmarks share: building the program, making data, fleets, measuring processes, keeping results."""
 import contextlib
 import datetime
+import itertools
 import json
 import os
 import platform
@@ -119,12 +120,14 @@ class Fleet:
 
     def __init__(self, binary, folder, environment):
         self.binary, self.folder, self.started = Path(binary), Path(folder), []
+        # Of logs and addresses: one that has ended must not lend its address to another.
+        self.names = itertools.count()
         own = {"LAKEWRIGHT_LAKE": str(self.folder / "lake"), "NO_COLOR": "1"}
         self.environment = {**os.environ, **own, **environment}
         self.folder.mkdir(parents=True, exist_ok=True)
 
     def start(self, *arguments):
-        with open(self.folder / f"{len(self.started)}.log", "w", encoding="utf-8") as log:
+        with open(self.folder / f"{next(self.names)}.log", "w", encoding="utf-8") as log:
             process = subprocess.Popen([self.binary, *map(str, arguments)], env=self.environment, cwd=self.folder,
                                        stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         self.started.append(process)
@@ -132,7 +135,7 @@ class Fleet:
 
     def start_scheduler(self):
         """A scheduler, and its address."""
-        address = self.folder / f"address{len(self.started)}"
+        address = self.folder / f"address{next(self.names)}"
         process = self.start("scheduler", "--insecure", "--listen", "127.0.0.1:0", "--fleet", "127.0.0.1:0",
                              "--address-file", address)
         self.await_that(lambda: address.exists() and address.read_text(), process)
