@@ -34,6 +34,8 @@ fn a_vacuum_deletes_what_only_earlier_releases_hold_and_every_reader_sees_the_ne
     assert!(text.contains("staging.events") && text.contains("would delete"), "{text}");
     let done = project.json(&["vacuum", "--retain", "0d", "--force"]);
     assert_eq!((&done["files"], &done["bytes"]), (&told["files"], &told["bytes"]), "{done}");
+    let logged: Vec<String> = project.lake_files().into_iter().filter(|file| file.contains("/logs/")).collect();
+    assert_eq!(logged, Vec::<String>::new(), "what ended runs have logged");
     let left = data_files(&project);
     assert_eq!(files.len() - left.len(), usize::try_from(done["files"].as_u64().expect("a number")).expect("few"));
     assert!(left.len() < files.len(), "{done}");

@@ -20,7 +20,7 @@ use lakewright_lake::{
     state::{list_numbers, open_lake},
 };
 
-use self::needed::{Live, Needed, oldest_kept};
+use self::needed::{Live, Needed, last_runs, oldest_kept};
 use crate::run::retrying;
 
 /// Age from which on the heartbeat of a driver is no hint any more: one that is alive writes it again within seconds.
@@ -49,7 +49,7 @@ pub struct Vacuumed {
     pub releases: u64,
     /// Data files that go, by table as `zone.table`, of tables that have any.
     pub tables: BTreeMap<String, Garbage>,
-    /// Objects of the run state that go: reports, listings and samples of ended runs, segments of ledgers.
+    /// Objects of the run state that go: reports, listings, samples and logs of ended runs, segments of ledgers.
     pub state: Garbage,
     /// Entries and checkpoints of tables' logs that go.
     pub logs: Garbage,
@@ -106,6 +106,8 @@ pub async fn vacuum(lake: &Prefix, options: VacuumOptions) -> Result<Vacuumed> {
     let cutoff_us = before(options.retain);
     let listed = Listed::read(lake).await?;
 
+    // Before the unfinished runs: one that begins in between must find the files that it takes over.
+    let last = last_runs(lake).await?;
     let live = Live::read(lake).await?;
     let kept = oldest_kept(lake, &live, cutoff_us).await?;
     let releases = retrying(|| list_numbers(lake, layout::RELEASES_DIR)).await?;
@@ -122,7 +124,7 @@ pub async fn vacuum(lake: &Prefix, options: VacuumOptions) -> Result<Vacuumed> {
             .with("release", release)
             .with_hint("nothing but releases was deleted; vacuum again when the rewind has ended"));
     }
-    let needed = Needed::read(lake, &live, kept).await?;
+    let needed = Needed::read(lake, &live, &last, kept).await?;
 
     let mut vacuumed = Vacuumed {
         oldest_release: kept,
@@ -219,7 +221,7 @@ fn may_go_of_run(key: &str) -> bool {
         return false;
     };
     let is_listing = inner.starts_with("frozen-") && inner.ends_with(".parquet");
-    is_listing || ["scans/", "reports/", "checks/"].iter().any(|folder| inner.starts_with(folder))
+    is_listing || ["scans/", "reports/", "checks/", "logs/"].iter().any(|folder| inner.starts_with(folder))
 }
 
 #[cfg(test)]
@@ -232,9 +234,13 @@ mod tests {
         for name in ["spec.json", "frozen.json", "outcome.json", "done.json", "checks.json", "steps/a.b/written.json"] {
             assert!(!may_go_of_run(&format!("{run}/{name}")), "{name}");
         }
-        for name in
-            ["frozen-x.parquet", "scans/e/raw.a/x.json", "reports/raw.a/x/objects.parquet", "checks/a.b/c-x.parquet"]
-        {
+        for name in [
+            "frozen-x.parquet",
+            "scans/e/a/x.json",
+            "reports/raw.a/x/o.parquet",
+            "checks/a.b/c-x.parquet",
+            "logs/1-x.jsonl",
+        ] {
             assert!(may_go_of_run(&format!("{run}/{name}")), "{name}");
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures::{StreamExt, TryStreamExt, stream};
-use lakewright_error::{Error, Result};
+use lakewright_error::Result;
 use lakewright_lake::{
     DataFile, Prefix, file_names_since, layout,
     state::{
@@ -117,11 +117,12 @@ pub(super) struct Needed {
 }
 
 impl Needed {
-    /// Reads what must stay, where `oldest` is the oldest release that stays.
+    /// Reads what must stay, where `oldest` is the oldest release that stays, and `last` are the [`last_runs`] before `live`
+    /// was read.
     ///
     /// # Errors
     /// As reading state objects and tables.
-    pub(super) async fn read(lake: &Prefix, live: &Live, oldest: Option<u64>) -> Result<Self> {
+    pub(super) async fn read(lake: &Prefix, live: &Live, last: &BTreeSet<String>, oldest: Option<u64>) -> Result<Self> {
         let mut needed = Self {
             runs: live.run_ids().map(str::to_owned).collect(),
             sequences: live.0.iter().map(|run| run.sequence).collect(),
@@ -136,7 +137,7 @@ impl Needed {
         let reads: Vec<_> = reads.collect();
         let names: Vec<BTreeSet<String>> = stream::iter(reads).buffered(READS_MAX).try_collect().await?;
         needed.files.extend(names.into_iter().flatten());
-        for run_id in runs_that_lend(lake, live).await? {
+        for run_id in runs_that_lend(lake, live, last).await? {
             needed.note_run(lake, &run_id).await?;
         }
         Ok(needed)
@@ -219,21 +220,33 @@ impl Needed {
     }
 }
 
-/// Runs whose files others may take over: unfinished ones, the one before each, and the last of each job, which the next
-/// run may take over from.
-async fn runs_that_lend(lake: &Prefix, live: &Live) -> Result<BTreeSet<String>> {
-    let mut run_ids: BTreeSet<String> = live.run_ids().map(str::to_owned).collect();
+/// The last run of each job at this moment: the next one may take over its files.
+///
+/// # Errors
+/// As reading state objects.
+pub(super) async fn last_runs(lake: &Prefix) -> Result<BTreeSet<String>> {
+    let mut run_ids = BTreeSet::new();
     for job in retrying(|| lake.list_dirs(layout::JOBS_DIR)).await? {
         let dir = layout::job_slots_dir(&job);
-        let numbers = retrying(|| list_numbers(lake, &dir)).await?;
-        let mut wanted: BTreeSet<u64> = numbers.last().copied().into_iter().collect();
-        let unfinished = live.0.iter().filter(|run| run.job == job).map(|run| run.sequence);
-        wanted.extend(unfinished.filter(|sequence| *sequence > 1).map(|sequence| sequence - 1));
-        for sequence in wanted {
-            let key = layout::job_slot(&job, sequence);
-            let slot = retrying(|| read_object::<JobSlot>(lake, &key)).await?;
-            run_ids.extend(slot.map(|slot| slot.run_id));
+        if let Some(last) = retrying(|| list_numbers(lake, &dir)).await?.last() {
+            run_ids.extend(run_of(lake, &job, *last).await?);
         }
     }
-    Ok::<_, Error>(run_ids)
+    Ok(run_ids)
+}
+
+async fn run_of(lake: &Prefix, job: &str, sequence: u64) -> Result<Option<String>> {
+    let key = layout::job_slot(job, sequence);
+    Ok(retrying(|| read_object::<JobSlot>(lake, &key)).await?.map(|slot| slot.run_id))
+}
+
+/// Runs whose files others may take over: unfinished ones, the one before each, and those that were the last of their jobs
+/// before it was looked which are unfinished. Whatever was accepted since takes over from one of these.
+async fn runs_that_lend(lake: &Prefix, live: &Live, last: &BTreeSet<String>) -> Result<BTreeSet<String>> {
+    let mut run_ids: BTreeSet<String> = live.run_ids().map(str::to_owned).collect();
+    run_ids.extend(last.iter().cloned());
+    for run in live.0.iter().filter(|run| run.sequence > 1) {
+        run_ids.extend(run_of(lake, &run.job, run.sequence - 1).await?);
+    }
+    Ok(run_ids)
 }

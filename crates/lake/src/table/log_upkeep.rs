@@ -3,6 +3,8 @@
 //! Invariant: a version that somebody may still ask for can be read afterwards: its log is kept from the newest
 //! checkpoint at or before it on. Nothing here decides what a table holds, so a failure is never a run's.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use lakewright_error::Result;
 
 use super::log::{LOG_DIR, version_of};
@@ -23,8 +25,7 @@ pub fn checkpoint_due(version: u64) -> bool {
 /// As [`clean_log`].
 pub async fn checkpoint_overdue(table: &Prefix, version: u64) -> Result<bool> {
     let log = table.list(LOG_DIR).await?;
-    let checkpoints = log.iter().filter_map(|object| checkpoint_of(&object.key));
-    let last = checkpoints.filter(|checkpoint| *checkpoint <= version).max();
+    let last = checkpoints(&log).range(..=version).next_back().copied();
     Ok(version - last.unwrap_or(0) >= CHECKPOINT_INTERVAL)
 }
 
@@ -47,8 +48,7 @@ pub async fn clean_log(table: &Prefix, oldest: u64, cutoff_us: i64) -> Result<Lo
 }
 
 fn unneeded(log: &[ListedObject], oldest: u64, cutoff_us: i64) -> Vec<(String, u64)> {
-    let checkpoints = log.iter().filter_map(|object| checkpoint_of(&object.key));
-    let Some(start) = checkpoints.filter(|version| *version <= oldest).max() else { return Vec::new() };
+    let Some(start) = checkpoints(log).range(..=oldest).next_back().copied() else { return Vec::new() };
     // Clocks of stores may step: what is older in the log is never kept without what it builds on.
     let mut found: Vec<(u64, &ListedObject)> = log
         .iter()
@@ -58,6 +58,30 @@ fn unneeded(log: &[ListedObject], oldest: u64, cutoff_us: i64) -> Vec<(String, u
     found.sort_by_key(|(version, _)| *version);
     let old = found.into_iter().take_while(|(_, object)| object.modified_us < cutoff_us);
     old.map(|(_, object)| (object.key.clone(), object.size_bytes)).collect()
+}
+
+/// Versions that have a whole checkpoint: of several parts, others may have written some and then died.
+fn checkpoints(log: &[ListedObject]) -> BTreeSet<u64> {
+    let (mut whole, mut parts) = (BTreeSet::new(), BTreeMap::<_, u64>::new());
+    for key in log.iter().map(|object| object.key.as_str()) {
+        let Some(version) = checkpoint_of(key) else { continue };
+        match part_of(key) {
+            Some(count) => *parts.entry((version, count)).or_default() += 1,
+            None => {
+                whole.insert(version);
+            }
+        }
+    }
+    whole.extend(parts.into_iter().filter(|((_, count), found)| found >= count).map(|((version, _), _)| version));
+    whole
+}
+
+/// Of how many parts the checkpoint is that a key names one part of; `None` if it is in one object.
+fn part_of(key: &str) -> Option<u64> {
+    let mut words = key.rsplit('.').skip(1);
+    let (count, number) = (words.next()?, words.next()?);
+    let is_number = |word: &str| word.len() == 10 && word.bytes().all(|byte| byte.is_ascii_digit());
+    (is_number(count) && is_number(number)).then(|| count.parse().ok())?
 }
 
 /// Version of a checkpoint by its key, of one part or of several; `None` for any other object.
@@ -86,13 +110,14 @@ mod tests {
         found.iter().filter_map(|(key, _)| key.strip_prefix("_delta_log/")).collect()
     }
 
-    const LOG: [(&str, i64); 8] = [
+    const LOG: [(&str, i64); 9] = [
         ("00000000000000000000.json", 1),
         ("00000000000000000001.json", 2),
         ("00000000000000000002.checkpoint.parquet", 4),
         ("00000000000000000002.json", 3),
         ("00000000000000000003.json", 5),
         ("00000000000000000004.checkpoint.0000000001.0000000002.parquet", 7),
+        ("00000000000000000004.checkpoint.0000000002.0000000002.parquet", 7),
         ("00000000000000000004.json", 6),
         ("_last_checkpoint", 7),
     ];
@@ -102,6 +127,13 @@ mod tests {
         assert_eq!(keys(&unneeded(&log(&LOG), 1, 100)), Vec::<&str>::new());
         assert_eq!(keys(&unneeded(&log(&LOG), 3, 100)), ["00000000000000000000.json", "00000000000000000001.json"]);
         assert_eq!(keys(&unneeded(&log(&LOG), 4, 100)).len(), 5);
+    }
+
+    #[test]
+    fn a_checkpoint_that_lacks_a_part_is_none() {
+        let log: Vec<ListedObject> =
+            log(&LOG).into_iter().filter(|object| !object.key.contains("0000000002.0")).collect();
+        assert_eq!(keys(&unneeded(&log, 4, 100)), ["00000000000000000000.json", "00000000000000000001.json"]);
     }
 
     #[test]
