@@ -54,3 +54,17 @@ fn empty_text_in_a_partition_column_is_refused() {
     project.lakewright(&["run"]).assert_refused(1, &["place", "empty"]);
     project.lakewright(&["sql", "SELECT * FROM curated.items"]).assert_refused(2, &["curated.items"]);
 }
+
+#[test]
+fn an_instant_in_a_partition_column_has_its_zone_for_readers_in_other_zones() {
+    let source = "CREATE EXTERNAL TABLE raw.items (id INT, at TIMESTAMP) STORED AS JSON LOCATION 'items/';";
+    let model = "MODEL (partitioned_by (hour)); SELECT id, date_trunc('hour', at) AS hour FROM raw.items;";
+    let project = Project::job(&[("raw/items.sql", source), ("curated/items.sql", model)]);
+    project.write("data/raw/items/all.json", r#"{"id": 1, "at": "2018-11-01T05:20:00Z"}"#);
+    project.succeed(&["run"]);
+    let log = "curated/items/_delta_log/00000000000000000000.json";
+    let text = std::fs::read_to_string(project.lake().join(log)).expect("the table has a log");
+    assert!(text.contains(r#""partitionValues":{"hour":"2018-11-01T05:00:00.000000Z"}"#), "{text}");
+    let query = "SELECT id FROM curated.items WHERE hour = TIMESTAMP '2018-11-01 05:00:00'";
+    assert_eq!(project.csv(query), "id\n1\n");
+}

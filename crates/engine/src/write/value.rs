@@ -69,7 +69,10 @@ fn value_text(array: &dyn Array, row: usize) -> Result<Option<String>> {
         let time = DateTime::from_timestamp_micros(micros).ok_or_else(|| {
             Error::new(ErrorKind::Invalid, "a time in a partition column is out of range").with("microseconds", micros)
         })?;
-        return Ok(Some(time.format("%Y-%m-%d %H:%M:%S%.6f").to_string()));
+        // Without a zone, Delta's readers take it for a time of their own zone; a type that has none means it so.
+        let is_instant = matches!(array.data_type(), DataType::Timestamp(_, Some(_)));
+        let format = if is_instant { "%Y-%m-%dT%H:%M:%S%.6fZ" } else { "%Y-%m-%d %H:%M:%S%.6f" };
+        return Ok(Some(time.format(format).to_string()));
     }
     let failed = |error| Error::new(ErrorKind::Invalid, "cannot write a partition value as text").with_source(error);
     let options = FormatOptions::default();
