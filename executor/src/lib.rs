@@ -17,7 +17,7 @@ use std::{net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use lakewright_engine::{
     Engine, EngineSettings,
-    fleet::{LocalFiles, keep_spans},
+    fleet::{LocalFiles, check_private, keep_spans},
 };
 use lakewright_error::{Error, ErrorKind, Result};
 use lakewright_lake::Prefix;
@@ -87,16 +87,7 @@ impl ExecutorSettings {
         let name = self.bind.trim_start_matches('[').trim_end_matches(']');
         let mut found = lookup_host((name, 0)).await.map_err(|error| unknown().with_source(error))?;
         let ip = found.next().ok_or_else(unknown)?.ip();
-        if ip.is_unspecified() {
-            return Err(Error::new(
-                ErrorKind::Invalid,
-                "an executor serves at one address, not at all of the machine's",
-            )
-            .with("location", ip)
-            .with_hint(
-                "name the address of a private interface, such as 10.0.0.6; whoever reaches it needs no token",
-            ));
-        }
+        check_private(ip, "an executor serves")?;
         Ok(ip)
     }
 }

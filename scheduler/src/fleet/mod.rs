@@ -16,7 +16,6 @@ mod step;
 
 use std::{
     fmt,
-    net::IpAddr,
     sync::{Arc, atomic::AtomicUsize},
     time::Duration,
 };
@@ -33,7 +32,7 @@ use datafusion::{arrow::array::RecordBatch, execution::SessionStateBuilder};
 use datafusion_proto::protobuf::{LogicalPlanNode, PhysicalPlanNode};
 use lakewright_engine::{
     Engine, RawScan, StepProgress,
-    fleet::{FLEET_MESSAGE_BYTES_MAX, FleetCodec, LocalFiles},
+    fleet::{FLEET_MESSAGE_BYTES_MAX, FleetCodec, LocalFiles, check_private},
 };
 use lakewright_error::{Error, ErrorKind, Result};
 use lakewright_lake::{DataFile, Prefix, state::RangeReport};
@@ -147,7 +146,7 @@ impl Fleet {
         let bound = listener
             .local_addr()
             .map_err(|error| Error::new(ErrorKind::Unavailable, "the listener has no address").with_source(error))?;
-        check_private(bound.ip())?;
+        check_private(bound.ip(), "executors join")?;
         local.check(&lake)?;
         make_lake(&lake).await?;
         let host = host.unwrap_or_else(|| bound.ip().to_string());
@@ -238,27 +237,6 @@ impl fmt::Debug for Fleet {
     }
 }
 
-/// Refuses an address that others than the fleet's machines may reach: Ballista's services know no tokens.
-fn check_private(ip: IpAddr) -> Result<()> {
-    let is_private = match ip {
-        IpAddr::V4(ip) => ip.is_loopback() || ip.is_private() || ip.is_link_local() || is_shared(ip.octets()),
-        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local(),
-    };
-    if is_private {
-        return Ok(());
-    }
-    Err(Error::new(ErrorKind::Invalid, "executors join at loopback or at one private address only")
-        .with("location", ip)
-        .with_hint(
-            "name the address of a private interface, such as 10.0.0.5:50050; whoever reaches it needs no token",
-        ))
-}
-
-/// The addresses between a provider and its customers.
-fn is_shared(octets: [u8; 4]) -> bool {
-    octets[0] == 100 && (octets[1] & 0xc0) == 64
-}
-
 fn join_address(host: &str, port: u16) -> String {
     if host.contains(':') && !host.starts_with('[') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
@@ -325,18 +303,6 @@ async fn clear_jobs(server: Server, mut queue: mpsc::Receiver<EndedJob>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn executors_join_at_private_addresses_only() {
-        for address in
-            ["127.0.0.1", "10.1.2.3", "172.31.0.1", "192.168.0.2", "169.254.1.1", "100.64.0.1", "::1", "fd00::1"]
-        {
-            check_private(address.parse().unwrap()).unwrap();
-        }
-        for address in ["0.0.0.0", "8.8.8.8", "172.32.0.1", "100.128.0.1", "::", "2001:db8::1"] {
-            assert_eq!(check_private(address.parse().unwrap()).unwrap_err().kind(), ErrorKind::Invalid, "{address}");
-        }
-    }
 
     #[test]
     fn an_address_is_one_that_can_be_called() {

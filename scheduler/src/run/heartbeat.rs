@@ -3,7 +3,11 @@
 //! Invariant: nothing rests on it but how long somebody waits. A driver that is taken for dead and is not loses every
 //! race to create an object, or wins it: either way the run is one run.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
 
 use lakewright_error::Result;
 use lakewright_lake::{
@@ -22,6 +26,8 @@ pub(crate) struct Heart {
     lake: Prefix,
     pause: Duration,
     heartbeat: Arc<Mutex<Heartbeat>>,
+    /// When the last beat was stored.
+    stored: Arc<std::sync::Mutex<Instant>>,
     beats: JoinSet<()>,
 }
 
@@ -39,7 +45,13 @@ impl Heart {
             runs: Vec::new(),
             fleet: None,
         };
-        Self { lake: lake.clone(), pause, heartbeat: Arc::new(Mutex::new(heartbeat)), beats: JoinSet::new() }
+        Self {
+            lake: lake.clone(),
+            pause,
+            heartbeat: Arc::new(Mutex::new(heartbeat)),
+            stored: Arc::new(std::sync::Mutex::new(Instant::now())),
+            beats: JoinSet::new(),
+        }
     }
 
     /// Says that this driver drives the run too, before it gives anybody a reason to ask.
@@ -59,6 +71,11 @@ impl Heart {
         self.begin().await;
     }
 
+    /// Time since a beat was stored, or since it was made.
+    pub(crate) fn silent_for(&self) -> Duration {
+        self.stored.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
+    }
+
     /// The id of this driver, and its machine.
     pub(crate) async fn identity(&self) -> (String, String) {
         let heartbeat = self.heartbeat.lock().await;
@@ -72,13 +89,14 @@ impl Heart {
     }
 
     async fn begin(&mut self) {
-        beat(&self.lake, &self.heartbeat).await;
+        beat(&self.lake, &self.heartbeat, &self.stored).await;
         if self.beats.is_empty() {
             let (lake, pause, heartbeat) = (self.lake.clone(), self.pause, Arc::clone(&self.heartbeat));
+            let stored = Arc::clone(&self.stored);
             self.beats.spawn(async move {
                 loop {
                     tokio::time::sleep(pause).await;
-                    beat(&lake, &heartbeat).await;
+                    beat(&lake, &heartbeat, &stored).await;
                 }
             });
         }
@@ -87,7 +105,7 @@ impl Heart {
     /// As [`Heart::leaves`], at once.
     pub(crate) async fn leaves_now(&mut self, run_id: &str) {
         self.leaves(run_id).await;
-        beat(&self.lake, &self.heartbeat).await;
+        beat(&self.lake, &self.heartbeat, &self.stored).await;
     }
 
     /// Says that this driver drives the run no more, with its next beat.
@@ -106,15 +124,16 @@ impl Heart {
 }
 
 /// Writes the heartbeat once; that it is not written is no reason to stop.
-async fn beat(lake: &Prefix, heartbeat: &Mutex<Heartbeat>) {
+async fn beat(lake: &Prefix, heartbeat: &Mutex<Heartbeat>, stored: &std::sync::Mutex<Instant>) {
     let mut heartbeat = heartbeat.lock().await;
     heartbeat.beat += 1;
     let written = match encode(&*heartbeat) {
         Ok(bytes) => lake.overwrite(&layout::driver(&heartbeat.driver_id), bytes).await,
         Err(error) => Err(error),
     };
-    if let Err(error) = written {
-        tracing::debug!(error = chain(&error), "heartbeat not written");
+    match written {
+        Ok(()) => *stored.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now(),
+        Err(error) => tracing::debug!(error = chain(&error), "heartbeat not written"),
     }
 }
 

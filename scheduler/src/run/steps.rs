@@ -151,31 +151,17 @@ impl StepRun {
             // A full queue means that nobody looks at progress right now; the next report holds these counts too.
             let _ = events.try_send(RunEvent::StepProgressed { step: table.clone(), progress });
         };
-        let StepOutput {
-            mut files,
-            quarantined,
-            rules,
-            progress,
-            reports,
-            executions,
-            spared_memory,
-            tasks,
-            written_by,
-        } = self.site.backend.execute(task, &progress).await?;
+        let output = self.site.backend.execute(task, &progress).await?;
         drop(place);
         let mut record = self.record();
+        note_output(&mut record, &output);
+        let StepOutput { mut files, quarantined, rules, reports, executions, spared_memory, tasks, .. } = output;
         if let Some(note) = note {
             tracing::warn!(step = %self.model.name, "rows came too late for the lookback");
             record.reason = format!("{}; {note}", record.reason);
         }
         record.reads = account(&self.site, &self.run, &self.plan, objects, reports, excluded).await?;
         record.rejects = record.reads.iter().map(|read| read.tally.rejects).sum();
-        record.rows_in = progress.rows_read;
-        record.rows_out = files.iter().map(|file| file.row_count).sum();
-        record.files = files.len() as u64;
-        record.bytes = files.iter().map(|file| file.size_bytes).sum();
-        record.bytes_spilled = progress.bytes_spilled;
-        record.written_by = written_by;
         record.times = Some(StepTimes {
             waited_us: u64::try_from((started - waiting).as_micros()).unwrap_or(u64::MAX),
             executions: executions.max(1),
@@ -307,6 +293,16 @@ impl StepRun {
             Err(error) => Err(error),
         }
     }
+}
+
+/// Notes what a step has written.
+fn note_output(record: &mut StepRecord, output: &StepOutput) {
+    record.rows_in = output.progress.rows_read;
+    record.rows_out = output.files.iter().map(|file| file.row_count).sum();
+    record.files = output.files.len() as u64;
+    record.bytes = output.files.iter().map(|file| file.size_bytes).sum();
+    record.bytes_spilled = output.progress.bytes_spilled;
+    record.written_by.clone_from(&output.written_by);
 }
 
 /// A record of nothing.

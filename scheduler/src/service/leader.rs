@@ -32,6 +32,8 @@ pub(super) struct LeaderPace {
     look: Duration,
     /// Pause between two looks of a leader whether it was deposed.
     depose: Duration,
+    /// Time without a stored beat after which a leader gives up: longer than requests are tried again.
+    cut_off: Duration,
 }
 
 impl Default for LeaderPace {
@@ -41,6 +43,7 @@ impl Default for LeaderPace {
             silence_max: Duration::from_secs(20),
             look: Duration::from_secs(1),
             depose: Duration::from_secs(5),
+            cut_off: Duration::from_secs(180),
         }
     }
 }
@@ -147,14 +150,18 @@ impl Candidate {
         }
     }
 
-    /// Ends when somebody else leads.
-    pub(super) async fn depose(&self, term: u64) -> Leader {
+    /// Ends when somebody else leads, or must be thought to: executors stay with a leader that they can reach, and one
+    /// that cannot reach the lake would keep them from the next one for ever. Gives who leads, if that is known.
+    pub(super) async fn depose(&self, term: u64) -> Option<Leader> {
         loop {
             sleep(self.pace.depose).await;
+            if self.heart.silent_for() > self.pace.cut_off {
+                return None;
+            }
             match newest(&self.lake).await {
                 Ok(Some(leader)) if leader.term > term => {
                     self.standing.saw(&leader);
-                    return leader;
+                    return Some(leader);
                 }
                 Ok(_) => {}
                 Err(error) => tracing::warn!(error = chain(&error), "leader cannot be looked at"),
@@ -195,7 +202,8 @@ mod tests {
 
     fn candidate(lake: &Prefix, address: &str, silence_max: Duration) -> Candidate {
         let moment = Duration::from_millis(5);
-        let pace = LeaderPace { beat: moment, silence_max, look: moment, depose: moment };
+        let cut_off = Duration::from_secs(3600);
+        let pace = LeaderPace { beat: moment, silence_max, look: moment, depose: moment, cut_off };
         Candidate::new(lake, address, Standing::default(), pace)
     }
 
@@ -218,6 +226,17 @@ mod tests {
         let term = first.lead().await.unwrap();
         first.heart.hold_breath().await;
         assert_eq!(second.lead().await.unwrap(), 2);
-        assert_eq!(first.depose(term).await.address, "second");
+        assert_eq!(first.depose(term).await.unwrap().address, "second");
+    }
+
+    #[tokio::test]
+    async fn a_leader_whose_beats_are_not_stored_gives_up_though_nobody_else_leads() {
+        let mut first = candidate(&lake(), "first", Duration::from_secs(3600));
+        let term = first.lead().await.unwrap();
+        let well = tokio::time::timeout(Duration::from_millis(100), first.depose(term)).await;
+        assert!(well.is_err(), "it gives up though it is well");
+        first.heart.hold_breath().await;
+        first.pace.cut_off = Duration::from_millis(20);
+        assert_eq!(first.depose(term).await, None);
     }
 }

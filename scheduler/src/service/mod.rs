@@ -142,11 +142,15 @@ pub async fn serve(
             return Err(Error::new(ErrorKind::Internal, "a scheduler has begun to lead twice"));
         }
         tokio::select! {
-            leader = candidate.depose(term) => {
-                Err(Error::new(ErrorKind::Conflict, "another scheduler leads, which has taken this one for dead")
-                    .with("leader", leader.address)
-                    .with_hint("start it again: it stands by until the other one has gone"))
-            }
+            leader = candidate.depose(term) => Err(match leader {
+                Some(leader) => {
+                    Error::new(ErrorKind::Conflict, "another scheduler leads, which has taken this one for dead")
+                        .with("leader", leader.address)
+                        .with_hint("start it again: it stands by until the other one has gone")
+                }
+                None => Error::new(ErrorKind::Unavailable, "the lake takes no heartbeats: another scheduler may lead")
+                    .with_hint("start it again when `lakewright health` reaches the lake from this machine"),
+            }),
             () = report_health(&health, &reporter) => Ok(()),
         }
     };

@@ -149,6 +149,14 @@ fn a_scheduler_that_would_let_anybody_in_does_not_start() {
 }
 
 #[test]
+fn a_member_of_a_fleet_that_strangers_could_reach_does_not_start() {
+    let project = Project::music(20, 2, 1);
+    for address in ["0.0.0.0", "203.0.113.7"] {
+        project.lakewright(&["executor", "--listen", address]).assert_refused(2, &["private address", address]);
+    }
+}
+
+#[test]
 fn an_insecure_scheduler_serves_its_own_machine_without_tokens() {
     let project = Project::music(20, 2, 1);
     let (mut child, url) = spawn(&project, &["--insecure"]);

@@ -8,6 +8,7 @@
 //! Invariant: both sides are built from the same parts: functions by their names, settings by [`crate::session`], nodes
 //! by one codec. What a plan means does not depend on who runs which part of it.
 
+mod address;
 mod beat;
 mod codec;
 mod error;
@@ -21,6 +22,7 @@ mod task;
 
 pub(crate) use self::stores::OpenedStores;
 pub use self::{
+    address::check_private,
     beat::{TaskBeat, decode_beats, encode_beats},
     codec::FleetCodec,
     error::{carried_error, carry, carry_error, carry_task_error, executor_without_room, without_room},
