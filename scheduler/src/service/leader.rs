@@ -156,7 +156,11 @@ impl Candidate {
         loop {
             sleep(self.pace.depose).await;
             if self.heart.silent_for() > self.pace.cut_off {
-                return None;
+                // One that was frozen has not had the time to beat again.
+                sleep(self.pace.beat * 2).await;
+                if self.heart.silent_for() > self.pace.cut_off {
+                    return None;
+                }
             }
             match newest(&self.lake).await {
                 Ok(Some(leader)) if leader.term > term => {
