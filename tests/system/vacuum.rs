@@ -32,6 +32,7 @@ fn a_vacuum_deletes_what_only_earlier_releases_hold_and_every_reader_sees_the_ne
     assert_eq!(data_files(&project), files, "a dry run deletes nothing");
     let text = project.succeed(&["vacuum", "--retain", "0d"]);
     assert!(text.contains("staging.events") && text.contains("would delete"), "{text}");
+    assert!(project.lake_files().iter().any(|file| file.contains("/logs/")), "the runs have logged nothing");
     let done = project.json(&["vacuum", "--retain", "0d", "--force"]);
     assert_eq!((&done["files"], &done["bytes"]), (&told["files"], &told["bytes"]), "{done}");
     let logged: Vec<String> = project.lake_files().into_iter().filter(|file| file.contains("/logs/")).collect();
