@@ -138,7 +138,7 @@ async fn typed_partition_values_are_written_as_delta_reads_them() {
             Arc::new(
                 TimestampMicrosecondArray::from(vec![Some(1_541_106_000_123_000), Some(-1), None]).with_timezone("UTC"),
             ),
-            [Some("2018-11-01 21:00:00.123000"), Some("1969-12-31 23:59:59.999999"), None],
+            [Some("2018-11-01T21:00:00.123000Z"), Some("1969-12-31T23:59:59.999999Z"), None],
         ),
         (
             "c",
