@@ -195,14 +195,15 @@ impl MapColumn {
             return skip_null(cursor, "the value is no object, as a MAP must be");
         }
         cursor.enter()?;
-        let (start, depth, keys) = (cursor.at, cursor.state.depth, cursor.state.keys);
+        let (start, mark) = (cursor.at, cursor.state.mark());
         self.decode_entries(cursor, &HashSet::new())?;
         let replaced = self.replaced();
         if !replaced.is_empty() {
             // Rare: the same text again, without the entries that a later one replaces.
             self.keys.truncate(self.ends.end());
             self.values.truncate(self.ends.end());
-            (cursor.at, cursor.state.depth, cursor.state.keys) = (start, depth, keys);
+            cursor.at = start;
+            cursor.state.go_back(&mark);
             cursor.state.duplicates += replaced.len() as u64;
             self.decode_entries(cursor, &replaced)?;
         }

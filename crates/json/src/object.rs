@@ -43,6 +43,8 @@ struct Slot {
     column: Column,
     /// The stamp of the last object with this field; one more if the key was spelled as it is declared.
     seen: u64,
+    /// Where the value of the last object with this field begins in the text.
+    value_at: usize,
 }
 
 /// A key that is expected.
@@ -113,7 +115,7 @@ impl Fields {
             let slot = u32::try_from(slots.len()).unwrap_or(u32::MAX);
             names.declare(field.name(), |exact| Target::Slot { slot, exact });
             let column = Column::new(field, path, rows)?;
-            slots.push(Slot { name: format!("{path}{}", field.name()), column, seen: 0 });
+            slots.push(Slot { name: format!("{path}{}", field.name()), column, seen: 0, value_at: 0 });
         }
         Ok(Self { slots, names, order: Vec::new(), stamp: 0, is_record: false })
     }
@@ -210,10 +212,11 @@ impl Fields {
                 return Ok(0);
             }
             slot.column.truncate(row);
-            cursor.state.forget_misfits(&slot.name);
+            cursor.state.forget_misfits(&slot.name, slot.value_at);
         }
         slot.seen = self.stamp + u64::from(exact);
         let value_at = cursor.at;
+        slot.value_at = value_at;
         slot.column.decode(cursor)?;
         if cursor.state.fresh {
             cursor.state.name_misfits(&slot.name);

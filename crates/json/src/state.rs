@@ -47,6 +47,18 @@ pub(crate) struct State {
     pub(crate) rescued: String,
 }
 
+/// A point of a record to come back to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mark {
+    depth: usize,
+    keys: usize,
+    duplicates: u64,
+    misfits: usize,
+    fresh: bool,
+    undeclared: usize,
+    rescued: usize,
+}
+
 /// Undeclared names and how many rows had them.
 #[derive(Debug, Default)]
 pub(crate) struct Undeclared {
@@ -138,11 +150,36 @@ impl State {
         }
     }
 
-    /// Forgets what did not fit in a column, or in its fields: a later value replaces it.
-    pub(crate) fn forget_misfits(&mut self, column: &str) {
+    /// Forgets what did not fit in a column, or in its fields, from a place of the text on: a later value replaces it. What
+    /// other objects of the record have under the same name stays.
+    pub(crate) fn forget_misfits(&mut self, column: &str, from: usize) {
         let is_of_column =
             |name: &String| name.strip_prefix(column).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
-        self.misfits.retain(|misfit| !misfit.column.as_ref().is_some_and(is_of_column));
+        self.misfits.retain(|misfit| misfit.at < from || !misfit.column.as_ref().is_some_and(is_of_column));
+    }
+
+    /// What is known now, to come back to by [`State::go_back`].
+    pub(crate) fn mark(&self) -> Mark {
+        Mark {
+            depth: self.depth,
+            keys: self.keys,
+            duplicates: self.duplicates,
+            misfits: self.misfits.len(),
+            fresh: self.fresh,
+            undeclared: self.undeclared.len(),
+            rescued: self.rescued.len(),
+        }
+    }
+
+    /// Forgets what was noted since: the same text is read again.
+    pub(crate) fn go_back(&mut self, mark: &Mark) {
+        self.depth = mark.depth;
+        self.keys = mark.keys;
+        self.duplicates = mark.duplicates;
+        self.misfits.truncate(mark.misfits);
+        self.fresh = mark.fresh;
+        self.undeclared.truncate(mark.undeclared);
+        self.rescued.truncate(mark.rescued);
     }
 
     /// Notes an undeclared field.

@@ -135,6 +135,28 @@ fn a_duplicate_is_the_last_one_and_what_it_replaces_does_not_count() {
 }
 
 #[test]
+fn a_duplicate_in_one_object_forgets_nothing_of_another_of_the_record() {
+    let inner = DataType::Struct(vec![Field::new("x", DataType::Int64, true)].into());
+    let lines = r#"{"a":[{"x":"bad"},{"x":1,"x":2}]}
+{"a":[{"x":1,"x":2},{"x":"bad","x":3}]}
+"#;
+    let lenient = decode(&column(list(inner.clone())), Options::default(), lines);
+    assert_eq!(lenient.texts("a"), told(&["[{x: }, {x: 2}]", "[{x: 2}, {x: 3}]"]));
+    assert_eq!(lenient.report.misfits["element.x"].count, 1);
+    let strict = decode(&column(list(inner)), strict(), lines);
+    assert_eq!((strict.codes(), strict.report.rows), (vec!["does_not_fit"], 1));
+}
+
+#[test]
+fn a_map_that_is_read_again_for_a_duplicate_counts_what_it_holds_once() {
+    let decoded = values(map(DataType::Int64), &[r#"{"k":"bad","l":"worse","k":3}"#, r#"{"k":"bad","k":3}"#]);
+    assert_eq!(decoded.texts("a"), told(&["{l: , k: 3}", "{k: 3}"]));
+    assert_eq!((decoded.report.duplicates, misfits(&decoded)), (2, 1));
+    let nested = decode(&column(map(DataType::Int64)), strict(), "{\"a\":{\"k\":\"bad\",\"k\":3}}\n");
+    assert_eq!((nested.codes(), nested.report.rows), (Vec::<&str>::new(), 1));
+}
+
+#[test]
 fn only_the_columns_asked_for_are_decoded_in_their_order() {
     let columns = schema(&[("a", DataType::Int64), ("b", DataType::Int64), ("c", DataType::Int64)]);
     let mut decoder = Decoder::new(&columns, &[2, 0], strict()).unwrap();
