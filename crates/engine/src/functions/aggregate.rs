@@ -16,7 +16,6 @@ use datafusion::{
     functions_aggregate::{
         approx_distinct::approx_distinct_udaf,
         array_agg::array_agg_udaf,
-        average::avg_udaf,
         bool_and_or::{bool_and_udaf, bool_or_udaf},
         count::count_udaf,
         first_last::{first_value_udaf, last_value_udaf},
@@ -41,7 +40,6 @@ pub(super) fn functions() -> Vec<Arc<AggregateUDF>> {
     };
     vec![
         // Spark's crate makes decimals doubles.
-        renamed(avg_udaf(), &["mean"]),
         renamed(percentile_cont_udaf(), &["percentile"]),
         renamed(string_agg_udaf(), &["listagg"]),
         renamed(bool_and_udaf(), &["every"]),

@@ -20,7 +20,7 @@ use datafusion::{
     error::Result,
     logical_expr::{
         Cast, ColumnarValue, Expr, ExprSchemable, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TryCast,
-        Volatility, expr_rewriter::FunctionRewrite,
+        Volatility, expr::ScalarFunction, expr_rewriter::FunctionRewrite,
     },
 };
 
@@ -61,6 +61,11 @@ impl FunctionRewrite for CastRewrite {
         let (input, target, tolerant) = match &expr {
             Expr::Cast(Cast { expr: input, field }) => (input.as_ref(), field.data_type(), false),
             Expr::TryCast(TryCast { expr: input, field }) => (input.as_ref(), field.data_type(), true),
+            // How canonical SQL says a cast that plain SQL has no type for: to an instant.
+            Expr::ScalarFunction(function) => match to_instant(function) {
+                Some((input, tolerant)) => (input, &timestamp_type(), tolerant),
+                None => return Ok(Transformed::no(expr)),
+            },
             _ => return Ok(Transformed::no(expr)),
         };
         // An input without a type yet (a parameter) is left as it is.
@@ -72,6 +77,18 @@ impl FunctionRewrite for CastRewrite {
     }
 }
 
+/// What a call casts to an instant, and whether what does not fit is NULL.
+fn to_instant(function: &ScalarFunction) -> Option<(&Expr, bool)> {
+    let tolerant = match function.name() {
+        "arrow_cast" => false,
+        "arrow_try_cast" => true,
+        _ => return None,
+    };
+    let [input, Expr::Literal(target, _)] = function.args.as_slice() else { return None };
+    let target: DataType = target.try_as_str().flatten()?.parse().ok()?;
+    (target == timestamp_type()).then_some((input, tolerant))
+}
+
 fn replacement(input: &Expr, given: &DataType, target: &DataType, tolerant: bool) -> Option<Expr> {
     let call = |function: Arc<ScalarUDF>| function.call(vec![input.clone()]);
     let is_instant = |data_type: &DataType| matches!(data_type, DataType::Timestamp(..));
@@ -81,6 +98,10 @@ fn replacement(input: &Expr, given: &DataType, target: &DataType, tolerant: bool
             DataType::Float32 | DataType::Float64 => Some(call(float_to_text())),
             _ => None,
         };
+    }
+    if target == &DataType::Boolean && given.is_decimal() {
+        let zero = ScalarValue::new_zero(given).ok()?;
+        return Some(input.clone().not_eq(Expr::Literal(zero, None)));
     }
     if target == &timestamp_type() && given.is_numeric() {
         return Some(call(super::time::timestamp_seconds_udf()));
@@ -144,15 +165,20 @@ impl ScalarUDFImpl for FromText {
 
 /// Casts text as Spark reads it: spaces around it do not count, and a date may lack its day or its month.
 pub(super) fn text_to(texts: &ArrayRef, target: &DataType, tolerant: bool) -> Result<ArrayRef> {
-    let texts = cast(texts, &DataType::Utf8)?;
+    let given = cast(texts, &DataType::Utf8)?;
+    let texts = match target {
+        DataType::Timestamp(..) => without_leap_seconds(Arc::clone(&given)),
+        _ => Arc::clone(&given),
+    };
     // Arrow reads what is well formed, in bulk; only what is left over is looked at one by one.
     let options = CastOptions { safe: true, format_options: FormatOptions::default() };
     let read = cast_with_options(&texts, target, &options)?;
     if read.null_count() == texts.null_count() {
         return Ok(read);
     }
-    let given = texts.as_string::<i32>();
-    let mended: StringArray = given
+    let given = given.as_string::<i32>();
+    let mended: StringArray = texts
+        .as_string::<i32>()
         .iter()
         .enumerate()
         .map(|(row, text)| text.map(|text| if read.is_null(row) { mend(text, target) } else { text.to_owned() }))
@@ -164,30 +190,85 @@ pub(super) fn text_to(texts: &ArrayRef, target: &DataType, tolerant: bool) -> Re
     Ok(read)
 }
 
+/// Makes texts with a 60th second unreadable: Arrow takes it for the next minute's first.
+fn without_leap_seconds(texts: ArrayRef) -> ArrayRef {
+    let given = texts.as_string::<i32>();
+    if !given.iter().flatten().any(has_leap_second) {
+        return texts;
+    }
+    let marked = given.iter().map(|text| text.map(|text| if has_leap_second(text) { format!("{text}?") } else { text.to_owned() }));
+    Arc::new(marked.collect::<StringArray>())
+}
+
+fn has_leap_second(text: &str) -> bool {
+    text.contains(":60")
+}
+
 fn mend(text: &str, target: &DataType) -> String {
     let text = text.trim();
-    if !matches!(target, DataType::Date32 | DataType::Timestamp(..)) {
-        return text.to_owned();
+    match target {
+        DataType::Date32 | DataType::Timestamp(..) => mend_moment(text, target).unwrap_or_else(|| text.to_owned()),
+        DataType::Decimal128(..) => without_exponent(text).unwrap_or_else(|| text.to_owned()),
+        _ => text.to_owned(),
     }
+}
+
+/// `1.5e3` as `1500`; `None` if that is not what the text is.
+fn without_exponent(text: &str) -> Option<String> {
+    // Beyond what any decimal holds, and few enough to write down.
+    const EXPONENT_MAX: i32 = 100;
+    let (mantissa, exponent) = text.split_once(['e', 'E'])?;
+    let exponent: i32 = exponent.parse().ok().filter(|exponent: &i32| exponent.abs() <= EXPONENT_MAX)?;
+    let (sign, mantissa) = match mantissa.strip_prefix('-') {
+        Some(mantissa) => ("-", mantissa),
+        None => ("", mantissa.strip_prefix('+').unwrap_or(mantissa)),
+    };
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let mut digits = format!("{whole}{fraction}");
+    if digits.is_empty() || !digits.bytes().all(|digit| digit.is_ascii_digit()) {
+        return None;
+    }
+    let mut point = i32::try_from(whole.len()).ok()?.checked_add(exponent)?;
+    while point <= 0 {
+        digits.insert(0, '0');
+        point += 1;
+    }
+    let point = usize::try_from(point).ok()?;
+    while digits.len() < point {
+        digits.push('0');
+    }
+    let (whole, fraction) = digits.split_at(point);
+    Some(if fraction.is_empty() { format!("{sign}{whole}") } else { format!("{sign}{whole}.{fraction}") })
+}
+
+/// A date with all of its parts, and a time with all of its; `None` if the text is of another form.
+fn mend_moment(text: &str, target: &DataType) -> Option<String> {
     let (date, time) = match text.find(['T', ' ']) {
         Some(at) => text.split_at(at),
         None => (text, ""),
     };
     let mut parts = date.splitn(3, '-').map(|part| format!("{part:0>2}"));
-    let (year, month, day) = (parts.next().unwrap_or_default(), parts.next(), parts.next());
+    let (year, month, day) = (parts.next()?, parts.next(), parts.next());
     if year.len() != 4 {
-        return text.to_owned();
+        return None;
     }
-    let mut mended = format!("{year}-{}-{}", month.as_deref().unwrap_or("01"), day.as_deref().unwrap_or("01"));
-    // Hours and minutes are a time.
+    let date = format!("{year}-{}-{}", month.as_deref().unwrap_or("01"), day.as_deref().unwrap_or("01"));
+    if !matches!(target, DataType::Timestamp(..)) {
+        return Some(date);
+    }
     let clock = time.get(1..).unwrap_or_default();
-    let is_short = clock.len() == 5
-        && clock.bytes().enumerate().all(|(at, b)| if at == 2 { b == b':' } else { b.is_ascii_digit() });
-    if matches!(target, DataType::Timestamp(..)) {
-        mended.push_str(time);
-        mended.push_str(if is_short { ":00" } else { "" });
+    if clock.is_empty() {
+        return Some(format!("{date}T00:00:00"));
     }
-    mended
+    // A zone begins at its sign or its letter.
+    let end = clock.find(|c: char| !c.is_ascii_digit() && c != ':' && c != '.').unwrap_or(clock.len());
+    let (clock, zone) = clock.split_at(end);
+    let mut units = clock.splitn(3, ':').map(|unit| match unit.find('.').unwrap_or(unit.len()) {
+        1 => format!("0{unit}"),
+        _ => unit.to_owned(),
+    });
+    let (hour, minute, second) = (units.next()?, units.next()?, units.next().unwrap_or_else(|| "00".to_owned()));
+    Some(format!("{date}T{hour}:{minute}:{second}{}", zone.trim_start()))
 }
 
 /// How SQL calls a type.

@@ -1,16 +1,16 @@
 //! Mathematics where Spark differs from DataFusion, or has what it has not.
 
-use std::sync::Arc;
+use std::{str::FromStr, sync::Arc};
 
 use datafusion::{
     arrow::{
         array::{Array, ArrayRef, AsArray, BooleanArray, Float64Array, StringArray},
         compute::{cast, is_not_null, is_null},
-        datatypes::{DataType, Float64Type, Int32Type},
+        datatypes::{DataType, Float32Type, Float64Type, Int32Type},
     },
-    common::exec_datafusion_err,
+    common::{ScalarValue, exec_datafusion_err},
     error::Result,
-    logical_expr::ScalarUDF,
+    logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature},
 };
 
 use super::native::{
@@ -36,6 +36,102 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
         Native::new("format_number", &[Double, Int], DataType::Utf8, format_number).udf(),
         Native::new("space", &[Bigint], DataType::Utf8, space).udf(),
     ]
+    .into_iter()
+    .chain(Round::over_spark().map(|round| Arc::new(ScalarUDF::new_from_impl(round))))
+    .collect()
+}
+
+/// `round` of floats by their shortest decimal digits, as Spark does: 1.005 to two digits is 1.01, though the float is a
+/// little less than that.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Round {
+    /// What rounds all other types.
+    native: Arc<ScalarUDF>,
+}
+
+impl Round {
+    fn over_spark() -> Option<Self> {
+        let native = datafusion_spark::all_default_scalar_functions().into_iter().find(|f| f.name() == "round")?;
+        Some(Self { native })
+    }
+}
+
+impl ScalarUDFImpl for Round {
+    fn name(&self) -> &str {
+        "round"
+    }
+
+    fn signature(&self) -> &Signature {
+        self.native.signature()
+    }
+
+    fn return_type(&self, given: &[DataType]) -> Result<DataType> {
+        self.native.return_type(given)
+    }
+
+    fn coerce_types(&self, given: &[DataType]) -> Result<Vec<DataType>> {
+        self.native.coerce_types(given)
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let digits = match args.args.get(1) {
+            None => Some(0),
+            Some(ColumnarValue::Scalar(digits)) => match digits.cast_to(&DataType::Int32)? {
+                ScalarValue::Int32(digits) => digits,
+                _ => None,
+            },
+            Some(ColumnarValue::Array(_)) => None,
+        };
+        let (Some(digits), Some(values)) = (digits, args.args.first()) else { return self.native.invoke_with_args(args) };
+        let rounded = |values: &ArrayRef| -> ArrayRef {
+            match values.as_primitive_opt::<Float64Type>() {
+                Some(values) => Arc::new(values.unary::<_, Float64Type>(|value| round(value, digits))),
+                None => Arc::new(values.as_primitive::<Float32Type>().unary::<_, Float32Type>(|value| {
+                    round_text(&format!("{value:e}"), digits).unwrap_or(value)
+                })),
+            }
+        };
+        match (values.data_type(), values) {
+            (DataType::Float32 | DataType::Float64, ColumnarValue::Array(values)) => {
+                Ok(ColumnarValue::Array(rounded(values)))
+            }
+            (DataType::Float32 | DataType::Float64, ColumnarValue::Scalar(value)) => {
+                let rounded = rounded(&value.to_array()?);
+                Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&rounded, 0)?))
+            }
+            _ => self.native.invoke_with_args(args),
+        }
+    }
+}
+
+fn round(value: f64, digits: i32) -> f64 {
+    /// Powers of ten that are exact, and products of which the last digit is one.
+    const EXACT: (i32, f64) = (22, 4_503_599_627_370_496.0);
+    if (0..=EXACT.0).contains(&digits) {
+        let factor = 10_f64.powi(digits);
+        let shifted = value * factor;
+        let rest = (shifted - shifted.trunc()).abs();
+        // Where the product is not nearly half way, its error does not matter.
+        if shifted.abs() < EXACT.1 && (rest - 0.5).abs() > shifted.abs() * 1e-15 + f64::MIN_POSITIVE {
+            return shifted.round() / factor + 0.0;
+        }
+    }
+    round_text(&format!("{value:e}"), digits).unwrap_or(value)
+}
+
+/// Rounds a number in scientific form, halves away from zero; `None` if it has no more digits than asked for.
+fn round_text<T: FromStr>(text: &str, digits: i32) -> Option<T> {
+    let (sign, text) = text.strip_prefix('-').map_or(("", text), |text| ("-", text));
+    let (mantissa, exponent) = text.split_once('e')?;
+    let exponent: i32 = exponent.parse().ok()?;
+    let all: String = mantissa.chars().filter(|c| *c != '.').collect();
+    let kept = exponent.saturating_add(1).saturating_add(digits);
+    let Ok(kept) = usize::try_from(kept) else { return "0".parse().ok() };
+    let next = all.as_bytes().get(kept)?;
+    let whole: u64 = if kept == 0 { 0 } else { all.get(..kept)?.parse().ok()? };
+    let rounded = whole + u64::from(*next >= b'5');
+    let sign = if rounded == 0 { "" } else { sign };
+    format!("{sign}{rounded}e{}", digits.checked_neg()?).parse().ok()
 }
 
 fn map(args: &[ArrayRef], operation: impl Fn(f64) -> f64) -> Result<ArrayRef> {

@@ -8,6 +8,7 @@
 
 mod aggregate;
 mod arithmetic;
+mod average;
 mod cast;
 mod json;
 mod math;
@@ -55,6 +56,7 @@ pub(crate) fn with_functions(mut builder: SessionStateBuilder) -> SessionStateBu
     aggregate.extend(datafusion_spark::all_default_aggregate_functions());
     aggregate.extend(aggregate::functions());
     aggregate.extend(sum::functions());
+    aggregate.extend(average::functions());
     keep_last(aggregate, |function| (function.name(), function.aliases()));
     builder.window_functions().get_or_insert_default().extend(datafusion_spark::all_default_window_functions());
     builder.analyzer().get_or_insert_with(Analyzer::new).add_function_rewrite(Arc::new(cast::CastRewrite));

@@ -4,12 +4,14 @@
 
 use std::sync::Arc;
 
-use chrono::{Datelike, Days, Months, NaiveDate};
+use chrono::{
+    DateTime, Datelike, Days, MappedLocalTime, Months, NaiveDate, NaiveDateTime, Offset, TimeDelta, TimeZone,
+};
 use datafusion::{
     arrow::{
         array::{
             Array, ArrayRef, ArrowPrimitiveType, AsArray, Date32Array, Float64Array, Int32Array,
-            TimestampMicrosecondArray,
+            TimestampMicrosecondArray, timezone::Tz,
         },
         compute::{DatePart, cast, date_part as arrow_date_part},
         datatypes::{
@@ -76,9 +78,45 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
         Native::new("date_trunc", &[Text, Timestamp], timestamp_type(), truncate_timestamp).udf(),
         Native::new("make_date", &[Int, Int, Int], DataType::Date32, make_date).udf(),
         Native::new("make_timestamp", &[Int, Int, Int, Int, Int, Double], timestamp_type(), make_timestamp).udf(),
+        Native::new("to_utc_timestamp", &[Timestamp, Text], timestamp_type(), to_utc).udf(),
         timestamp_seconds_udf(),
         date_part(),
     ]
+}
+
+/// The instants at which clocks of a zone show what the given ones show in UTC. Of an hour that they show twice the first
+/// counts; one that they leave out is as if they had not been put forward yet.
+fn to_utc(args: &[ArrayRef]) -> Result<ArrayRef> {
+    let (shown, zones) = (args[0].as_primitive::<TimestampMicrosecondType>(), args[1].as_string::<i32>());
+    let mut known: Option<(&str, Tz)> = None;
+    let found = shown.iter().zip(zones.iter()).map(|(micros, name)| {
+        let Some((micros, name)) = micros.zip(name) else { return Ok(None) };
+        let zone = match known {
+            Some((last, zone)) if last == name => zone,
+            _ => name.parse::<Tz>().map_err(|_| exec_datafusion_err!("there is no time zone '{name}'"))?,
+        };
+        known = Some((name, zone));
+        let shown = DateTime::from_timestamp_micros(micros).map(|at| at.naive_utc());
+        let instant = shown.and_then(|shown| instant_of(zone, shown));
+        let instant = instant.ok_or_else(|| exec_datafusion_err!("no date is {micros} microseconds from 1970"))?;
+        Ok(Some(instant))
+    });
+    Ok(instants(found.collect::<Result<TimestampMicrosecondArray>>()?))
+}
+
+fn instant_of(zone: Tz, shown: NaiveDateTime) -> Option<i64> {
+    // No clock is put forward by more.
+    const BEFORE: TimeDelta = TimeDelta::hours(24);
+    let offset = match zone.offset_from_local_datetime(&shown) {
+        MappedLocalTime::Single(offset) => offset.fix(),
+        MappedLocalTime::Ambiguous(one, other) => {
+            if one.fix().local_minus_utc() >= other.fix().local_minus_utc() { one.fix() } else { other.fix() }
+        }
+        MappedLocalTime::None => {
+            zone.offset_from_local_datetime(&shown.checked_sub_signed(BEFORE)?).earliest()?.fix()
+        }
+    };
+    Some(shown.checked_sub_offset(offset)?.and_utc().timestamp_micros())
 }
 
 fn unary_micros<T: ArrowPrimitiveType>(input: &ArrayRef, operation: impl Fn(i64) -> T::Native) -> ArrayRef {

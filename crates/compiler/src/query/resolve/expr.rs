@@ -4,8 +4,8 @@ use datafusion::{
     arrow::datatypes::DataType,
     sql::sqlparser::{
         ast::{
-            AccessExpr, BinaryOperator, CastKind, Expr, Ident, OrderByExpr, Query, Spanned, Subscript, Value,
-            ValueWithSpan,
+            AccessExpr, BinaryOperator, CastKind, Expr, Ident, OrderByExpr, Query, Spanned, Subscript, UnaryOperator,
+            Value, ValueWithSpan,
         },
         tokenizer::Span,
     },
@@ -40,6 +40,22 @@ pub(in crate::query) fn cast_to(expr: Expr, data_type: &DataType, is_try: bool, 
             call(if is_try { "arrow_try_cast" } else { "arrow_cast" }, span, vec![expr, name])
         }
     }
+}
+
+/// A pattern whose escape is the backslash; `None` if `escape` is not one character, or the last one of the pattern.
+fn with_backslashes(pattern: &str, escape: &str) -> Option<String> {
+    let mut characters = escape.chars();
+    let (Some(escape), None) = (characters.next(), characters.next()) else { return None };
+    let mut mended = String::with_capacity(pattern.len());
+    let mut rest = pattern.chars();
+    while let Some(character) = rest.next() {
+        match character {
+            _ if character == escape => mended.extend(['\\', rest.next()?]),
+            '\\' => mended.push_str("\\\\"),
+            _ => mended.push(character),
+        }
+    }
+    Some(mended)
 }
 
 impl Resolver<'_> {
@@ -84,6 +100,8 @@ impl Resolver<'_> {
             Expr::Function(function) => return self.function(function, view),
             Expr::Cast { .. } | Expr::TypedString(_) => return self.cast(expr, view),
             Expr::BinaryOp { .. } => return self.binary(expr, view),
+            Expr::RLike { .. } => return self.rlike(expr, view),
+            Expr::Like { .. } | Expr::ILike { .. } => self.like(expr, view),
             Expr::Subquery(query) | Expr::Exists { subquery: query, .. } => self.subquery(query),
             Expr::InSubquery { expr, subquery, .. } => {
                 self.expr(expr, view);
@@ -92,6 +110,39 @@ impl Resolver<'_> {
             _ => self.parts(expr, view),
         }
         None
+    }
+
+    /// `a RLIKE b` and `a REGEXP b` are calls.
+    fn rlike(&mut self, expr: &mut Expr, view: View<'_>) -> Option<Expr> {
+        let span = expr.span();
+        let Expr::RLike { negated, expr, pattern, .. } = expr else { return None };
+        self.exprs([expr.as_mut(), pattern.as_mut()], view);
+        let matches = call("rlike", span, vec![expr.as_ref().clone(), pattern.as_ref().clone()]);
+        Some(match negated {
+            false => matches,
+            true => Expr::Nested(Box::new(Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(matches) })),
+        })
+    }
+
+    /// The planner knows no escape but the backslash: a pattern with another one is written with it.
+    fn like(&mut self, expr: &mut Expr, view: View<'_>) {
+        let span = self.source.range_of(expr);
+        let (Expr::Like { expr, pattern, escape_char, .. } | Expr::ILike { expr, pattern, escape_char, .. }) = expr
+        else {
+            return;
+        };
+        self.exprs([expr.as_mut(), pattern.as_mut()], view);
+        let Some(escape) = escape_char.take() else { return };
+        let mended = match (&escape.value, pattern.as_mut()) {
+            (
+                Value::SingleQuotedString(escape),
+                Expr::Value(ValueWithSpan { value: Value::SingleQuotedString(text), .. }),
+            ) => with_backslashes(text, escape).map(|mended| *text = mended),
+            _ => None,
+        };
+        if mended.is_none() {
+            self.unsupported(span, "ESCAPE with anything but one character, and a pattern that is a text");
+        }
     }
 
     /// Resolves the parts of what is nothing but a composition of them.
@@ -115,8 +166,6 @@ impl Resolver<'_> {
             | Expr::IsNotDistinctFrom(left, right)
             | Expr::AnyOp { left, right, .. }
             | Expr::AllOp { left, right, .. }
-            | Expr::Like { expr: left, pattern: right, .. }
-            | Expr::ILike { expr: left, pattern: right, .. }
             | Expr::SimilarTo { expr: left, pattern: right, .. }
             | Expr::Position { expr: left, r#in: right }
             | Expr::AtTimeZone { timestamp: left, time_zone: right } => {

@@ -10,6 +10,7 @@
 mod expr;
 mod from;
 mod function;
+mod multiset;
 mod names;
 mod select;
 mod wildcard;

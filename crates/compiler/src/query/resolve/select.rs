@@ -7,7 +7,7 @@ use datafusion::sql::sqlparser::ast::{
     SelectItem, SetExpr, SetOperator, SetQuantifier, Spanned, With,
 };
 
-use super::{Cte, Output, Purpose, Resolver, View, wildcard::is_column_named};
+use super::{Cte, Output, Purpose, Resolver, View, multiset::counted, wildcard::is_column_named};
 use crate::{
     query::scope::{Column, quoted},
     sql_type::same_name,
@@ -138,33 +138,7 @@ impl Resolver<'_> {
         match body {
             SetExpr::Select(select) => self.in_block(|resolver| resolver.select(select, None)),
             SetExpr::Query(query) => self.query(query),
-            SetExpr::SetOperation { left, op, right, set_quantifier } => {
-                if matches!(
-                    set_quantifier,
-                    SetQuantifier::ByName | SetQuantifier::AllByName | SetQuantifier::DistinctByName
-                ) {
-                    self.unsupported(span.clone(), "BY NAME");
-                }
-                if *op == SetOperator::Minus {
-                    *op = SetOperator::Except;
-                }
-                let outputs = self.set_expr(left);
-                let others = self.set_expr(right);
-                if outputs.len() != others.len() && !outputs.is_empty() && !others.is_empty() {
-                    let message =
-                        format!("the two sides of this {op} have {} and {} columns", outputs.len(), others.len());
-                    self.report(self.source.error("set_columns", self.source.range_of(right.as_ref()), message));
-                }
-                // The columns are those of neither side any more.
-                outputs
-                    .into_iter()
-                    .zip(others.into_iter().map(Some).chain(std::iter::repeat(None)))
-                    .map(|(output, other)| {
-                        let same_type = other.is_some_and(|other| other.data_type == output.data_type);
-                        Output { expr: None, data_type: output.data_type.filter(|_| same_type), ..output }
-                    })
-                    .collect()
-            }
+            SetExpr::SetOperation { .. } => self.set_operation(body, &span),
             SetExpr::Values(values) => self.values(&mut values.rows, &span),
             SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_) | SetExpr::Merge(_) => {
                 self.report(self.source.error("not_a_query", span, "tables are written by models only"));
@@ -175,6 +149,43 @@ impl Resolver<'_> {
                 Vec::new()
             }
         }
+    }
+
+    fn set_operation(&mut self, body: &mut SetExpr, span: &Range<usize>) -> Vec<Output> {
+        let SetExpr::SetOperation { left, op, right, set_quantifier } = body else { return Vec::new() };
+        if matches!(
+            set_quantifier,
+            SetQuantifier::ByName | SetQuantifier::AllByName | SetQuantifier::DistinctByName
+        ) {
+            self.unsupported(span.clone(), "BY NAME");
+        }
+        if *op == SetOperator::Minus {
+            *op = SetOperator::Except;
+        }
+        let outputs = self.set_expr(left);
+        let others = self.set_expr(right);
+        if outputs.len() != others.len() && !outputs.is_empty() && !others.is_empty() {
+            let message =
+                format!("the two sides of this {op} have {} and {} columns", outputs.len(), others.len());
+            self.report(self.source.error("set_columns", self.source.range_of(right.as_ref()), message));
+        }
+        if *set_quantifier == SetQuantifier::All && *op != SetOperator::Union && !outputs.is_empty() {
+            let name = |(index, output): (usize, &Output)| output.name.clone().unwrap_or_else(|| format!("c{index}"));
+            let names: Vec<String> = outputs.iter().enumerate().map(name).collect();
+            match counted(left, *op, right, &names) {
+                Some(counted) => *body = counted,
+                None => self.unsupported(span.clone(), "ALL of this set operation"),
+            }
+        }
+        // The columns are those of neither side any more.
+        outputs
+            .into_iter()
+            .zip(others.into_iter().map(Some).chain(std::iter::repeat(None)))
+            .map(|(output, other)| {
+                let same_type = other.is_some_and(|other| other.data_type == output.data_type);
+                Output { expr: None, data_type: output.data_type.filter(|_| same_type), ..output }
+            })
+            .collect()
     }
 
     fn values(&mut self, rows: &mut [Parens<Vec<Expr>>], span: &Range<usize>) -> Vec<Output> {

@@ -131,6 +131,23 @@ fn a_number_is_no_timestamp() {
 }
 
 #[test]
+fn a_date_has_no_hours() {
+    for text in ["CAST(page AS DATE) + INTERVAL '5' HOUR", "CAST(page AS DATE) - INTERVAL '1 day 30 minutes'"] {
+        let found = codes(&format!("SELECT {text} AS d FROM staging.events"));
+        assert_eq!(found.len(), 1, "{text}");
+        assert_eq!(found[0].0, "date_hours", "{text}");
+    }
+    model("SELECT CAST(page AS DATE) + INTERVAL '1' MONTH AS a, CAST(page AS TIMESTAMP) + INTERVAL '5' HOUR AS b FROM staging.events");
+}
+
+#[test]
+fn an_escape_must_be_one_character_of_a_written_pattern() {
+    for text in ["page LIKE song ESCAPE '!'", "page LIKE 'a!' ESCAPE '!'", "page LIKE 'a' ESCAPE 'ab'"] {
+        assert_eq!(codes(&format!("SELECT {text} AS x FROM staging.events"))[0].0, "unsupported", "{text}");
+    }
+}
+
+#[test]
 fn distinct_on_and_qualify_are_planned() {
     sql("SELECT DISTINCT ON (userid) userid, page FROM staging.events ORDER BY userId, ts DESC, page");
     sql("SELECT page, song FROM staging.events QUALIFY row_number() OVER (PARTITION BY page ORDER BY ts, song) = 1");

@@ -86,7 +86,7 @@ async fn rows(session: &SessionContext, sql: &str) -> String {
 }
 
 /// A query as a user writes it, and what it means in plain DataFusion.
-const PAIRS: [(&str, &str); 15] = [
+const PAIRS: [(&str, &str); 18] = [
     (
         "select USERID, Page from staging.EVENTS where PAGE = 'NextSong' order by userid",
         r#"SELECT "userId", "page" FROM staging.events WHERE "page" = 'NextSong' ORDER BY "userId" NULLS LAST"#,
@@ -127,6 +127,18 @@ const PAIRS: [(&str, &str); 15] = [
     (
         "select Song from staging.events E where exists (select 1 from staging.songs where title = e.song) order by SONG limit :n",
         r#"SELECT "song" FROM staging.events WHERE "song" IN ('A', 'B') ORDER BY "song""#,
+    ),
+    (
+        "select level from curated.users union all select 'free' except all select 'free' order by 1",
+        "SELECT * FROM (VALUES ('free'), ('paid')) AS t(level) ORDER BY level",
+    ),
+    (
+        "select 'left' as side, page from staging.events intersect all select 'left', 'NextSong' from staging.events",
+        "SELECT 'left' AS side, 'NextSong' AS page FROM (VALUES (1), (2))",
+    ),
+    (
+        r"select 'a_b' like 'a!_b' escape '!' as a, 'axb' like 'a!_b' escape '!' as b, 'a\b' like 'a\b' escape '!' as c, 'A%' ilike 'a#%' escape '#' as d",
+        "SELECT TRUE AS a, FALSE AS b, TRUE AS c, TRUE AS d",
     ),
     (
         "select now() as t, current_date as d, timestamp '2018-11-01 01:00:00+01:00' as c",
