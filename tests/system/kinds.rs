@@ -2,6 +2,7 @@
 //! tables hold what computing everything gives.
 
 mod late;
+mod nested;
 mod plans;
 mod random;
 

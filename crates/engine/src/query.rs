@@ -113,9 +113,14 @@ pub(crate) fn cast_to(plan: LogicalPlan, schema: &SchemaRef) -> Result<LogicalPl
     }
     let sources: Vec<_> = plan.schema().fields().iter().map(|field| field.data_type().clone()).collect();
     let exprs = columns.into_iter().zip(sources).zip(schema.fields()).map(|((column, source), target)| {
+        let is_named = column.name() == target.name();
         let expr = col(column);
-        let expr = if source == *target.data_type() { expr } else { cast(expr, target.data_type().clone()) };
-        expr.alias(target.name())
+        match source == *target.data_type() {
+            // Not `t.k AS k`: the optimizer puts both names side by side where fields of structures are read.
+            true if is_named => expr,
+            true => expr.alias(target.name()),
+            false => cast(expr, target.data_type().clone()).alias(target.name()),
+        }
     });
     let exprs: Vec<_> = exprs.collect();
     LogicalPlanBuilder::new(plan).project(exprs).and_then(LogicalPlanBuilder::build).map_err(fault::from_datafusion)
