@@ -168,7 +168,10 @@ async fn unfinished_notes(lake: &Prefix, job: &Job) -> Result<Vec<String>> {
         let Some(marker) = marker.filter(|marker| marker.job == job.name) else { continue };
         // A marker without a number is of a run that was never accepted.
         if find_slot(lake, &job.name, &run_id, marker.first_sequence).await?.is_some() {
-            notes.push(format!("run {run_id} is unfinished: the next run of the job brings it to its end first"));
+            notes.push(format!(
+                "run {run_id} is unfinished: the next run of the job brings it to its end first, with the files that it \
+                 began with (to give it up instead: lakewright cancel {run_id})"
+            ));
         }
     }
     Ok(notes)

@@ -28,6 +28,6 @@ pub use store_error::{disk_error, fault_error, store_error};
 pub use stores::Stores;
 pub use table::{
     CommitOutcome, CommitPurpose, LogUpkeep, Snapshot, TableCommit, checkpoint_due, checkpoint_overdue, clean_log,
-    commit_version, file_names_since, hive_partition_path, newest_version, read_snapshot, version_of_run,
+    check_commit, commit_version, file_names_since, hive_partition_path, newest_version, read_snapshot, version_of_run,
     write_checkpoint,
 };

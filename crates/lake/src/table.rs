@@ -17,7 +17,7 @@ use arrow::datatypes::SchemaRef;
 
 use crate::DataFile;
 
-pub use commit::commit_version;
+pub use commit::{check_commit, commit_version};
 pub use log::{file_names_since, newest_version, version_of_run};
 pub use log_upkeep::{LogUpkeep, checkpoint_due, checkpoint_overdue, clean_log};
 pub use partition::{NULL_PARTITION, hive_partition_path};

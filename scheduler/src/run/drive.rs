@@ -31,9 +31,9 @@ use super::{
     freeze::{Plan, executes, freeze, thaw},
     inputs::StepSite,
     machine::{Action, OutcomeView, RunView, StepState, StepView, next},
-    maintain::{self, commit_revision},
+    maintain,
     publication::{Checked, publication},
-    publish::{check_table, commit_table, release},
+    publish::{check_commits, check_table, commit_revision, commit_table, release},
     quarantine,
     race::{Race, create, retrying},
     rejects::{self, RunReads, run_reads},
@@ -385,10 +385,12 @@ impl<'a> Driver<'a> {
                 () = cancel.cancelled(), if !self.view.stopped => return Ok(()),
                 publication = maintain::publication(self.site, &self.run, operation) => publication?,
             };
+            check_commits(self.site, &self.run, &publication, &self.checked).await?;
             return self.decide(Verdict::Publish(publication)).await;
         }
         let plan = self.plan()?;
         let publication = publication(&self.run, &plan, &self.written, &self.checked, &self.reads)?;
+        check_commits(self.site, &self.run, &publication, &self.checked).await?;
         self.decide(Verdict::Publish(publication)).await
     }
 

@@ -1,8 +1,8 @@
 //! Runs without models: they give published tables an earlier state, take them out of the release, or put their files
 //! together.
 //!
-//! Data flow: the newest release and an earlier one -> [`publication`] -> `outcome.json` -> [`commit_revision`] for each
-//! table -> one release, as in any run.
+//! Data flow: the newest release and an earlier one -> [`publication`] -> `outcome.json` -> [`super::publish::commit_revision`]
+//! for each table -> one release, as in any run.
 //!
 //! Invariant: a table gets an earlier state by a commit after its newest version, never by going back in its log; its
 //! files are checked to be there before the outcome. Tables and ledgers of one job change together.
@@ -14,7 +14,7 @@ use std::{
 
 use lakewright_error::{Error, ErrorKind, Result};
 use lakewright_lake::{
-    CommitOutcome, CommitPurpose, DataFile, Prefix, TableCommit, commit_version, layout, newest_version, read_snapshot,
+    DataFile, Prefix, check_commit, layout, newest_version, read_snapshot,
     state::{
         AbortReason, Done, Format, InputState, Operation, Outcome, Publication, Release, ReleasedTable, RevisedContent,
         Revision, RunEnd, Spec, Verdict, list_numbers, newest_release, open_lake, read_object,
@@ -25,7 +25,7 @@ use lakewright_lake::{
 use super::{
     accept::Accepted,
     compact::{compactions, wanted},
-    publish::{REBASES_MAX, check_files, files_at},
+    publish::{check_files, files_at, paths, restoring_commit},
     race::{chain, create, retrying},
     site::Site,
 };
@@ -86,7 +86,7 @@ pub(crate) async fn publication(site: &Site, run: &Accepted, operation: &Operati
         }
         Operation::Drop { table, force } => {
             let mut publication = drop_table(job, table, *force, &tables)?;
-            publication.revisions.extend(emptied_by_drop(site, job, table, &tables).await?);
+            publication.revisions.extend(emptied_by_drop(site, run, table, &tables).await?);
             Ok(publication)
         }
     }
@@ -95,15 +95,22 @@ pub(crate) async fn publication(site: &Site, run: &Accepted, operation: &Operati
 /// Takes all files out of a table that leaves the release, so that other engines need none of them when they go.
 async fn emptied_by_drop(
     site: &Site,
-    job: &str,
+    run: &Accepted,
     table: &str,
     tables: &BTreeMap<String, ReleasedTable>,
 ) -> Result<Option<Revision>> {
     let Some(version) = tables.get(table).and_then(|entry| entry.version) else { return Ok(None) };
-    let change = Change { site, job, newest: tables, target: tables };
-    let content = match change.emptied(table, version).await {
+    let change = Change { site, job: &run.spec.job, newest: tables, target: tables };
+    let emptied = async {
+        let content = change.emptied(table, version).await?;
+        let root = change.root(table)?;
+        let commit = restoring_commit(&root, run, &content, content.base_version, 0).await?;
+        retrying(|| check_commit(&root, &commit)).await?;
+        Ok::<_, Error>(content)
+    };
+    let content = match emptied.await {
         Ok(content) => content,
-        // A table that cannot be read any more can be dropped all the same.
+        // A table that cannot be read or written to any more can be dropped all the same.
         Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Unsupported) => {
             tracing::warn!(table, error = chain(&error), "table dropped with its files");
             return Ok(None);
@@ -287,56 +294,6 @@ impl Change<'_> {
             files: Vec::new(),
         })
     }
-}
-
-fn paths(files: &[DataFile]) -> BTreeSet<String> {
-    files.iter().map(|file| file.path.clone()).collect()
-}
-
-/// Commits the files of a revision after the newest version, and gives the version; `None` if its files stay.
-///
-/// Whatever others have committed meanwhile is replaced, too: the table gets exactly the files that were decided.
-///
-/// # Errors
-/// As [`commit_version`].
-pub(crate) async fn commit_revision(
-    site: &Site,
-    run: &Accepted,
-    revision: &Revision,
-    timestamp_ms: i64,
-) -> Result<Option<u64>> {
-    let Some(content) = &revision.content else { return Ok(None) };
-    let name = parse_name(&revision.table)?;
-    let root = site.lake.child(&layout::table_root(name.zone(), name.table()))?;
-    let wanted = paths(&content.files);
-    let mut base = content.base_version;
-    for _ in 0..REBASES_MAX {
-        let present = files_at(&root, Some(base)).await?;
-        let present_paths = paths(&present);
-        let commit = TableCommit {
-            base: Some(base),
-            schema: Arc::clone(&content.schema),
-            partition_columns: content.partition_columns.clone(),
-            adds: content.files.iter().filter(|file| !present_paths.contains(&file.path)).cloned().collect(),
-            removes: present.into_iter().filter(|file| !wanted.contains(&file.path)).collect(),
-            job: run.spec.job.clone(),
-            run_id: run.run_id.clone(),
-            sequence: run.sequence,
-            description: content.description.clone(),
-            purpose: CommitPurpose::Restore,
-            timestamp_ms,
-        };
-        match retrying(|| commit_version(&root, &commit)).await? {
-            CommitOutcome::Committed { version } => return Ok(Some(version)),
-            CommitOutcome::Conflict { latest, .. } => {
-                tracing::warn!(table = revision.table, latest, "commit moved behind a foreign one");
-                base = latest;
-            }
-        }
-    }
-    Err(Error::new(ErrorKind::Unavailable, "other writers keep taking the next version of a table")
-        .with("table", &revision.table)
-        .with_hint("stop the other writers; the next run of the job goes on from here"))
 }
 
 /// Ends a broken run, once its tables are restored: it publishes nothing, and blocks its job no longer.

@@ -1,26 +1,29 @@
 //! The effects of publishing: checks before the outcome, then commits, then the release.
 //!
-//! Data flow: written files -> [`check_table`] -> outcome -> **[`commit_table`]** for each table -> **[`release`]**.
+//! Data flow: written files -> [`check_table`] -> [`check_commits`] -> outcome -> **[`commit_table`]** for each table -> **[`release`]**.
 //!
 //! Invariant: nothing here runs before its turn in [`super::machine`]; each function may be repeated by any driver.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use futures::{StreamExt, TryStreamExt, stream};
 use lakewright_compiler::{Model, TableName};
 use lakewright_error::{Error, ErrorKind, Result};
 use lakewright_lake::{
-    CommitOutcome, CommitPurpose, DataFile, Prefix, Snapshot, TableCommit, commit_version, layout, newest_version,
-    read_snapshot,
+    CommitOutcome, CommitPurpose, DataFile, Prefix, Snapshot, TableCommit, check_commit, commit_version, layout,
+    newest_version, read_snapshot,
     state::{
-        Broken, Done, Format, Publication, PublishedTable, Written, encode_origins, encode_units, newest_release,
-        read_object,
+        Broken, Done, Format, Publication, PublishedTable, RevisedContent, Revision, Written, encode_origins,
+        encode_units, newest_release, read_object,
     },
 };
 
 use super::{
     accept::Accepted,
-    freeze::Plan,
+    freeze::{Plan, executes},
     inputs::StepSite,
     publication::{Checked, next_release},
     race::{Race, create, retrying},
@@ -30,6 +33,9 @@ use crate::{StepWork, decide::belongs_to, lineage::parse_name};
 
 /// Files whose size is asked for at once.
 const FILE_CHECKS_MAX: usize = 64;
+
+/// Tables that are asked at once whether they would take a commit.
+const COMMIT_CHECKS_MAX: usize = 8;
 
 /// Foreign commits that a commit is moved behind before the run gives up.
 pub(crate) const REBASES_MAX: usize = 100;
@@ -137,12 +143,82 @@ pub(crate) async fn check_files(root: &Prefix, files: &[DataFile]) -> Result<()>
     stream::iter(checks.collect::<Vec<_>>()).buffer_unordered(FILE_CHECKS_MAX).try_collect().await
 }
 
+/// Asks every table that is committed to whether it would take its commit, before anything is decided.
+///
+/// # Errors
+/// As [`check_commit`]: nothing of the run is visible then, and nothing will be.
+pub(crate) async fn check_commits(
+    site: &Site,
+    run: &Accepted,
+    publication: &Publication,
+    checked: &BTreeMap<TableName, Checked>,
+) -> Result<()> {
+    let tables = publication.tables.iter().filter(|table| executes(table.work.into())).map(|published| async move {
+        let root = table_root(site, &published.table)?;
+        let base_files = checked.get(&parse_name(&published.table)?).map(|checked| checked.base_files.clone());
+        let removes = removed_files(&root, published, base_files).await?;
+        let commit = table_commit(run, published, published.base_version, removes, 0);
+        retrying(|| check_commit(&root, &commit)).await
+    });
+    stream::iter(tables.collect::<Vec<_>>()).buffer_unordered(COMMIT_CHECKS_MAX).try_collect::<()>().await?;
+    for revision in &publication.revisions {
+        if let Some(content) = &revision.content {
+            let root = table_root(site, &revision.table)?;
+            let commit = restoring_commit(&root, run, content, content.base_version, 0).await?;
+            retrying(|| check_commit(&root, &commit)).await?;
+        }
+    }
+    Ok(())
+}
+
+fn table_root(site: &Site, table: &str) -> Result<Prefix> {
+    let name = parse_name(table)?;
+    site.lake.child(&layout::table_root(name.zone(), name.table()))
+}
+
+/// The files that a commit to the base version removes.
+async fn removed_files(
+    root: &Prefix,
+    published: &PublishedTable,
+    base_files: Option<Vec<DataFile>>,
+) -> Result<Vec<DataFile>> {
+    match (published.work.into(), base_files) {
+        (StepWork::Replace, Some(files)) => Ok(files),
+        (StepWork::Replace, None) => files_at(root, published.base_version).await,
+        (StepWork::Update, _) => Ok(published.removes.clone()),
+        (StepWork::Append | StepWork::Skip | StepWork::Define, _) => Ok(Vec::new()),
+    }
+}
+
+fn table_commit(
+    run: &Accepted,
+    published: &PublishedTable,
+    base: Option<u64>,
+    removes: Vec<DataFile>,
+    timestamp_ms: i64,
+) -> TableCommit {
+    TableCommit {
+        base,
+        schema: Arc::clone(&published.schema),
+        partition_columns: published.partition_columns.clone(),
+        adds: published.files.clone(),
+        removes,
+        job: run.spec.job.clone(),
+        run_id: run.run_id.clone(),
+        sequence: run.sequence,
+        description: published.description.clone(),
+        purpose: CommitPurpose::Write,
+        timestamp_ms,
+    }
+}
+
 /// Commits one table, behind any foreign commits that do not stand in its way, and gives its version.
 ///
 /// `base_files` are those of the base version, if this driver has them at hand.
 ///
 /// # Errors
-/// - [`ErrorKind::Conflict`]: foreign data is in the way of an addition: the run is BROKEN.
+/// - [`ErrorKind::Conflict`]: foreign data is in the way of an addition, or the table refuses the commit for good: the
+///   run is BROKEN.
 /// - As [`commit_version`].
 pub(crate) async fn commit_table(
     site: &Site,
@@ -151,35 +227,18 @@ pub(crate) async fn commit_table(
     base_files: Option<Vec<DataFile>>,
     timestamp_ms: i64,
 ) -> Result<u64> {
-    let name = parse_name(&published.table)?;
-    let root = site.lake.child(&layout::table_root(name.zone(), name.table()))?;
+    let root = table_root(site, &published.table)?;
     let mut base = published.base_version;
-    let mut removes = match (published.work.into(), base_files) {
-        (StepWork::Replace, Some(files)) => files,
-        (StepWork::Replace, None) => files_at(&root, base).await?,
-        (StepWork::Update, _) => published.removes.clone(),
-        (StepWork::Append | StepWork::Skip | StepWork::Define, _) => Vec::new(),
-    };
+    let mut removes = removed_files(&root, published, base_files).await?;
     for _ in 0..REBASES_MAX {
-        let commit = TableCommit {
-            base,
-            schema: Arc::clone(&published.schema),
-            partition_columns: published.partition_columns.clone(),
-            adds: published.files.clone(),
-            removes: removes.clone(),
-            job: run.spec.job.clone(),
-            run_id: run.run_id.clone(),
-            sequence: run.sequence,
-            description: published.description.clone(),
-            purpose: CommitPurpose::Write,
-            timestamp_ms,
-        };
-        match retrying(|| commit_version(&root, &commit)).await? {
+        let commit = table_commit(run, published, base, removes.clone(), timestamp_ms);
+        match commit_or_break(site, run, &published.table, &root, &commit).await? {
             CommitOutcome::Committed { version } => return Ok(version),
             CommitOutcome::Conflict { latest, data_changed } => {
                 let replaces = StepWork::from(published.work) == StepWork::Replace;
                 if data_changed && !replaces {
-                    return Err(break_run(site, run, published, latest).await);
+                    let message = "somebody else has changed a table while the run was publishing a change of it";
+                    return Err(break_run(site, run, &published.table, message).await.with("version", latest));
                 }
                 tracing::warn!(table = published.table, latest, "commit moved behind a foreign one");
                 base = Some(latest);
@@ -189,9 +248,95 @@ pub(crate) async fn commit_table(
             }
         }
     }
-    Err(Error::new(ErrorKind::Unavailable, "other writers keep taking the next version of a table")
-        .with("table", &published.table)
-        .with_hint("stop the other writers; the next run of the job goes on from here"))
+    Err(taken_again_and_again(&published.table))
+}
+
+/// Tries a commit of a run whose outcome is decided. Whatever the table refuses for good breaks the run: nobody could
+/// bring it to its end, and its job would wait for ever.
+///
+/// # Errors
+/// As [`commit_version`].
+async fn commit_or_break(
+    site: &Site,
+    run: &Accepted,
+    table: &str,
+    root: &Prefix,
+    commit: &TableCommit,
+) -> Result<CommitOutcome> {
+    match retrying(|| commit_version(root, commit)).await {
+        Err(error) if matches!(error.kind(), ErrorKind::Conflict | ErrorKind::Invalid | ErrorKind::Unsupported) => {
+            let message = format!("a table refuses what the run has written for it: {error}");
+            Err(break_run(site, run, table, &message).await.with_source(error))
+        }
+        answer => answer,
+    }
+}
+
+fn taken_again_and_again(table: &str) -> Error {
+    Error::new(ErrorKind::Unavailable, "other writers keep taking the next version of a table")
+        .with("table", table)
+        .with_hint("stop the other writers; the next run of the job goes on from here")
+}
+
+/// Commits the files of a revision after the newest version, and gives the version; `None` if its files stay.
+///
+/// Whatever others have committed meanwhile is replaced, too: the table gets exactly the files that were decided.
+///
+/// # Errors
+/// As [`commit_version`]; what the table refuses for good breaks the run.
+pub(crate) async fn commit_revision(
+    site: &Site,
+    run: &Accepted,
+    revision: &Revision,
+    timestamp_ms: i64,
+) -> Result<Option<u64>> {
+    let Some(content) = &revision.content else { return Ok(None) };
+    let root = table_root(site, &revision.table)?;
+    let mut base = content.base_version;
+    for _ in 0..REBASES_MAX {
+        let commit = restoring_commit(&root, run, content, base, timestamp_ms).await?;
+        match commit_or_break(site, run, &revision.table, &root, &commit).await? {
+            CommitOutcome::Committed { version } => return Ok(Some(version)),
+            CommitOutcome::Conflict { latest, .. } => {
+                tracing::warn!(table = revision.table, latest, "commit moved behind a foreign one");
+                base = latest;
+            }
+        }
+    }
+    Err(taken_again_and_again(&revision.table))
+}
+
+/// The commit that gives a table the files of a revision, after a version.
+///
+/// # Errors
+/// As [`read_snapshot`].
+pub(crate) async fn restoring_commit(
+    root: &Prefix,
+    run: &Accepted,
+    content: &RevisedContent,
+    base: u64,
+    timestamp_ms: i64,
+) -> Result<TableCommit> {
+    let present = files_at(root, Some(base)).await?;
+    let (wanted, present_paths) = (paths(&content.files), paths(&present));
+    Ok(TableCommit {
+        base: Some(base),
+        schema: Arc::clone(&content.schema),
+        partition_columns: content.partition_columns.clone(),
+        adds: content.files.iter().filter(|file| !present_paths.contains(&file.path)).cloned().collect(),
+        removes: present.into_iter().filter(|file| !wanted.contains(&file.path)).collect(),
+        job: run.spec.job.clone(),
+        run_id: run.run_id.clone(),
+        sequence: run.sequence,
+        description: content.description.clone(),
+        purpose: CommitPurpose::Restore,
+        timestamp_ms,
+    })
+}
+
+/// Paths of files.
+pub(crate) fn paths(files: &[DataFile]) -> BTreeSet<String> {
+    files.iter().map(|file| file.path.clone()).collect()
 }
 
 /// Files of a version; none if there is no version.
@@ -204,18 +349,17 @@ pub(crate) async fn files_at(root: &Prefix, version: Option<u64>) -> Result<Vec<
     Ok(snapshot.map_or_else(Vec::new, |snapshot| snapshot.files))
 }
 
-async fn break_run(site: &Site, run: &Accepted, published: &PublishedTable, latest: u64) -> Error {
-    let message = "somebody else has changed a table while the run was publishing a change of it";
-    let broken = Broken { format: Format, table: published.table.clone(), message: message.to_owned() };
+/// Records that nobody can bring a run to its end.
+async fn break_run(site: &Site, run: &Accepted, table: &str, message: &str) -> Error {
+    let broken = Broken { format: Format, table: table.to_owned(), message: message.to_owned() };
     // Advisory: the error says the same to whoever is watching.
     if let Err(error) = create(&site.lake, &layout::broken(&run.run_id), &broken).await {
         tracing::warn!(%error, "cannot record that the run is broken");
     }
-    tracing::error!(table = published.table, latest, "run is broken");
+    tracing::error!(table, message, "run is broken");
     Error::new(ErrorKind::Conflict, message)
         .with("run", &run.run_id)
-        .with("table", &published.table)
-        .with("version", latest)
+        .with("table", table)
         .with_hint(format!("the job is blocked until the run is repaired: lakewright repair {}", run.run_id))
 }
 

@@ -49,7 +49,10 @@ impl Progress {
     pub(crate) fn tell(&self, event: &RunEvent) {
         match event {
             RunEvent::Accepted { run_id, sequence } => self.line(&format!("run {run_id} accepted (number {sequence})")),
-            RunEvent::Resuming { run_id } => self.line(&format!("run {run_id} was not finished: it is resumed first")),
+            RunEvent::Resuming { run_id } => self.line(&format!(
+                "run {run_id} was not finished: it is resumed first, with the files that it began with \
+                 (to give it up instead: lakewright cancel {run_id})"
+            )),
             RunEvent::Waiting { run_id } => self.line(&format!("waiting for run {run_id}, which somebody else drives")),
             RunEvent::Queued { place, running } => {
                 let driven = counted(u64::from(*running), "run");

@@ -30,8 +30,9 @@ use crate::{Created, DataFile, Prefix};
 /// # Errors
 /// - [`ErrorKind::Invalid`]: the files do not fit the partition columns, or the schema changes in a way that only
 ///   replacing every file allows.
-/// - [`ErrorKind::Denied`]: another job owns the table, or the store refuses.
-/// - [`ErrorKind::Unsupported`]: another program upgraded the table beyond writer version 2.
+/// - [`ErrorKind::Conflict`]: another job owns the table, or its log is gone.
+/// - [`ErrorKind::Unsupported`]: another program upgraded the table beyond writer version 2, or lets it only grow.
+/// - [`ErrorKind::Denied`]: the store refuses.
 /// - [`ErrorKind::Unavailable`]: no answer that decides; the version may exist. Call again.
 /// - [`ErrorKind::Corrupt`]: the log does not parse.
 ///
@@ -62,6 +63,20 @@ pub async fn commit_version(table: &Prefix, commit: &TableCommit) -> Result<Comm
     }
 }
 
+/// Whether a table would take a commit as it is now: what [`commit_version`] asks before it makes anything.
+///
+/// # Errors
+/// As [`commit_version`]; what a table takes now it may refuse later, if another program changes it in between.
+pub async fn check_commit(table: &Prefix, commit: &TableCommit) -> Result<()> {
+    let at = |error: Error| error.with("table", table.display_location());
+    let schema = to_delta(&commit.schema).map_err(at)?;
+    check_files(commit).map_err(at)?;
+    if let Some(version) = commit.base {
+        read_base(table, version, commit, &schema).await.map_err(at)?;
+    }
+    Ok(())
+}
+
 /// What the commit builds on.
 struct Base {
     schema: StructType,
@@ -73,7 +88,7 @@ struct Base {
 async fn read_base(table: &Prefix, version: u64, commit: &TableCommit, schema: &StructType) -> Result<Base> {
     let loaded = Loaded::load(table, Some(version)).await?;
     if loaded.job() != Some(commit.job.as_str()) {
-        return Err(Error::new(ErrorKind::Denied, "the table belongs to another job")
+        return Err(Error::new(ErrorKind::Conflict, "the table belongs to another job")
             .with("owner", loaded.job().unwrap_or("none"))
             .with("job", &commit.job)
             .with_hint("give the model another zone or name, or drop the table"));

@@ -105,7 +105,8 @@ impl Loaded {
                 .with_hint("another program has upgraded the table; rebuild it under another name"));
         }
         if removes_files && self.properties().get("delta.appendOnly").is_some_and(|value| value == "true") {
-            return Err(Error::new(ErrorKind::Denied, "the table has the property delta.appendOnly"));
+            return Err(unsupported("the table has the property delta.appendOnly, and files of it would be removed")
+                .with_hint("unset the property, or rebuild the table under another name"));
         }
         Ok(())
     }

@@ -228,7 +228,8 @@ async fn a_table_of_another_job_is_refused() {
     let table = memory();
     create(&table).await;
     let other = TableCommit { job: "other".to_owned(), ..commit(Some(0), "r2", vec![], vec![]) };
-    assert_eq!(commit_version(&table, &other).await.unwrap_err().kind(), ErrorKind::Denied);
+    assert_eq!(check_commit(&table, &other).await.unwrap_err().kind(), ErrorKind::Conflict);
+    assert_eq!(commit_version(&table, &other).await.unwrap_err().kind(), ErrorKind::Conflict);
 }
 
 #[tokio::test]

@@ -2,8 +2,8 @@
 
 use lakewright_error::ErrorKind;
 use lakewright_lake::{
-    CommitPurpose, DataFile, TableCommit, commit_version, layout, read_snapshot,
-    state::{Outcome, Release, newest_release, read_object},
+    CommitPurpose, Created, DataFile, TableCommit, commit_version, layout, read_snapshot,
+    state::{Operation, Outcome, Release, newest_release, read_object},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -38,20 +38,38 @@ async fn release(world: &World) -> Release {
     newest_release(&world.lake()).await.unwrap().unwrap()
 }
 
-/// Runs the job while another program writes to `table` as soon as the outcome is decided.
-pub(super) async fn run_against(world: &World, table: &'static str) -> lakewright_error::Result<crate::RunSummary> {
-    // The write has to be done when the event handler returns: it runs on a runtime of its own.
+/// Makes a table one that asks more of its writers than we do, as another program would that turns on a feature.
+async fn upgrade_as_another(world: &World, table: &str) {
+    let root = world.lake().child(&layout::table_root(name(table).zone(), name(table).table())).unwrap();
+    let next = read_snapshot(&root, None).await.unwrap().unwrap().version + 1;
+    let entry = bytes::Bytes::from_static(br#"{"protocol":{"minReaderVersion":1,"minWriterVersion":4}}"#);
+    let key = format!("_delta_log/{next:020}.json");
+    assert!(matches!(root.create(&key, entry).await.unwrap(), Created::Now));
+}
+
+/// Runs the job while another program does something as soon as the outcome is decided.
+async fn run_while<F, Fut>(world: &World, disturb: F) -> lakewright_error::Result<crate::RunSummary>
+where
+    F: Fn(World) -> Fut + Copy + Send + Sync + 'static,
+    Fut: Future<Output = ()>,
+{
+    // It has to be done when the event handler returns: it runs on a runtime of its own.
     let on_event = |event: RunEvent| {
         if matches!(event, RunEvent::Publishing) {
             let world = world.share();
             let write = move || {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-                runtime.block_on(write_as_another(&world, table));
+                runtime.block_on(disturb(world));
             };
             std::thread::spawn(write).join().unwrap();
         }
     };
     world.process(None).scheduler.run(request(), CancellationToken::new(), &on_event).await
+}
+
+/// Runs the job while another program writes to `table` as soon as the outcome is decided.
+pub(super) async fn run_against(world: &World, table: &'static str) -> lakewright_error::Result<crate::RunSummary> {
+    run_while(world, move |world| async move { write_as_another(&world, table).await }).await
 }
 
 #[tokio::test]
@@ -95,6 +113,42 @@ async fn foreign_data_before_an_addition_fails_the_run_before_its_outcome() {
     full.options.full_refresh = true;
     world.process(None).scheduler.run(full, CancellationToken::new(), &|_| {}).await.unwrap();
     assert_eq!(world.rows().await, expected(13, 5));
+}
+
+#[tokio::test]
+async fn a_table_that_would_refuse_its_commit_fails_the_run_before_its_outcome() {
+    let world = World::new().await;
+    world.process(None).scheduler.run(request(), CancellationToken::new(), &|_| {}).await.unwrap();
+    world.put_raw("events/3.json", 6).await;
+    upgrade_as_another(&world, "curated.plays").await;
+    for _ in 0..2 {
+        let error = world.process(None).scheduler.run(request(), CancellationToken::new(), &|_| {}).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported, "{error:?}");
+    }
+    assert_eq!(release(&world).await.number, 1);
+    assert_eq!(world.unfinished("music").await, Vec::<String>::new(), "the job is not blocked");
+    let events = world.lake().child("staging/events").unwrap();
+    assert_eq!(read_snapshot(&events, None).await.unwrap().unwrap().version, 0, "nothing is committed");
+}
+
+#[tokio::test]
+async fn a_table_that_refuses_its_commit_after_the_outcome_breaks_the_run_which_can_be_repaired() {
+    let world = World::new().await;
+    world.process(None).scheduler.run(request(), CancellationToken::new(), &|_| {}).await.unwrap();
+    world.put_raw("events/3.json", 6).await;
+    let upgrade = |world: World| async move { upgrade_as_another(&world, "curated.plays").await };
+    let error = run_while(&world, upgrade).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict, "{error:?}");
+    assert!(error.hint().unwrap().contains("lakewright repair"), "{error:?}");
+    let records = list_runs(&world.lake(), None, 10).await.unwrap();
+    let broken = records.iter().find(|record| record.state == RunState::Broken).unwrap();
+    let repair = Operation::Repair { run_id: broken.run_id.clone() };
+    let process = world.process(None);
+    process.scheduler.maintain("music", repair, CancellationToken::new(), &|_| {}).await.unwrap();
+    assert_eq!(world.unfinished("music").await, Vec::<String>::new(), "the job is free again");
+    let events = world.lake().child("staging/events").unwrap();
+    let rows = read_snapshot(&events, None).await.unwrap().unwrap().files;
+    assert_eq!(rows.iter().map(|file| file.row_count).sum::<u64>(), 7, "what was committed is taken back");
 }
 
 #[tokio::test]
