@@ -130,7 +130,7 @@ impl Host<'_> {
         let executor = Arc::new(self.executor(&config, &work_dir, running.clone()));
         let codec = BallistaCodec::<LogicalPlanNode, PhysicalPlanNode>::new(
             Arc::new(BallistaLogicalExtensionCodec::default()),
-            Arc::new(FleetCodec::default()),
+            Arc::new(FleetCodec::new(&self.engine)),
         );
         // A word of an earlier membership, which Ballista keeps for the whole process.
         TERMINATING.store(false, Ordering::Release);

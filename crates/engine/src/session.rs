@@ -32,7 +32,7 @@ use lakewright_lake::Prefix;
 
 use crate::{
     fault,
-    fleet::{FLEET_MESSAGE_BYTES_MAX, LocalFiles, OpenedStores, TaskOrigin},
+    fleet::{FLEET_MESSAGE_BYTES_MAX, FleetPlanner, LocalFiles, OpenedStores, TaskOrigin},
     functions::{with_functions, with_functions_of},
     row_number::NumberRows,
     write::WritePlanner,
@@ -139,6 +139,7 @@ impl Engine {
         let state = self
             .session_builder()
             .with_config(config.with_target_partitions(partitions.max(1)))
+            .with_query_planner(Arc::new(FleetPlanner))
             .with_physical_optimizer_rules(self.fleet_rules())
             .build();
         SessionContext::new_with_state(state)

@@ -10,12 +10,15 @@ use std::{
     time::Duration,
 };
 
-use ballista_core::serde::{
-    protobuf::{
-        CancelTasksParams, ExecutorStoppedParams, UpdateTaskStatusParams, executor_grpc_client::ExecutorGrpcClient,
-        executor_status::Status, scheduler_grpc_server::SchedulerGrpc,
+use ballista_core::{
+    JobId,
+    serde::{
+        protobuf::{
+            CancelTasksParams, ExecutorStoppedParams, RemoveJobDataParams, UpdateTaskStatusParams,
+            executor_grpc_client::ExecutorGrpcClient, executor_status::Status, scheduler_grpc_server::SchedulerGrpc,
+        },
+        scheduler::{ExecutorData, ExecutorMetadata},
     },
-    scheduler::{ExecutorData, ExecutorMetadata},
 };
 use futures::{StreamExt, stream};
 use lakewright_error::{Error, ErrorKind, Result};
@@ -168,6 +171,25 @@ pub(super) async fn answers(executor: &ExecutorMetadata) -> bool {
     timeout(ANSWER_TIMEOUT, call).await.is_ok_and(|answer| answer.is_some())
 }
 
+/// Tells executors that take no tasks any more that nobody needs a job's rows: Ballista tells only those that do, and one
+/// that is about to leave waits for it.
+pub(super) async fn clear_leaving(server: &Server, job: &JobId) {
+    let executors = server.state.executor_manager.get_executors_state().await.unwrap_or_default();
+    let leaving = executors.into_iter().filter(|(executor, ..)| !is_active(server, &executor.id));
+    let calls = leaving.map(|(executor, ..)| async move {
+        let call = async {
+            let url = format!("http://{}:{}", executor.host, executor.grpc_port);
+            let mut client = ExecutorGrpcClient::connect(url).await.ok()?;
+            let all = RemoveJobDataParams { job_id: job.to_string(), remove_stage_ids: Vec::new() };
+            client.remove_job_data(all).await.ok()
+        };
+        if timeout(ANSWER_TIMEOUT, call).await.ok().flatten().is_none() {
+            tracing::debug!(executor_id = executor.id, %job, "data of a job left behind");
+        }
+    });
+    stream::iter(calls.collect::<Vec<_>>()).buffer_unordered(CALLS_AT_ONCE_MAX).collect::<Vec<()>>().await;
+}
+
 /// Gives up the executors that do not answer; gives whether there were any.
 pub(super) async fn give_up_mute(server: &Server, reason: &str) -> bool {
     let executors = server.state.executor_manager.get_executors_state().await.unwrap_or_default();
@@ -284,10 +306,7 @@ fn is_active(server: &Server, executor_id: &str) -> bool {
 mod tests {
     use std::sync::Arc;
 
-    use ballista_core::{
-        JobId,
-        serde::scheduler::{ExecutorOperatingSystemSpecification, ExecutorSpecification},
-    };
+    use ballista_core::serde::scheduler::{ExecutorOperatingSystemSpecification, ExecutorSpecification};
     use ballista_scheduler::{cluster::BallistaCluster, scheduler_process::create_scheduler};
     use lakewright_engine::{Engine, EngineSettings, fleet::TaskOrigin};
     use tempfile::TempDir;

@@ -274,7 +274,7 @@ fn scheduler_config(engine: &Engine, host: &str, port: u16) -> SchedulerConfig {
             let state = sessions.template().clone();
             Ok(SessionStateBuilder::new_from_existing(state).with_config(config).build())
         })),
-        override_physical_codec: Some(Arc::new(FleetCodec::default())),
+        override_physical_codec: Some(Arc::new(FleetCodec::new(engine))),
         job_id_generator: Some(Arc::new(RandomIds)),
         ..SchedulerConfig::default()
     }
@@ -290,13 +290,20 @@ impl JobIdGenerator for RandomIds {
     }
 }
 
+/// Stops jobs that are still running, at once, and removes the data of all that have ended a little later.
 async fn clear_jobs(server: Server, mut queue: mpsc::Receiver<EndedJob>) {
+    let mut clearing = JoinSet::new();
     while let Some(EndedJob { job, cancel }) = queue.recv().await {
-        if cancel && let Err(error) = server.cancel_job(job.clone()).await {
-            tracing::warn!(%job, %error, "job cannot be cancelled");
-        }
-        tokio::time::sleep(CLEAR_PAUSE).await;
-        server.state.executor_manager.clean_up_job_data(job);
+        while clearing.try_join_next().is_some() {}
+        let server = server.clone();
+        clearing.spawn(async move {
+            if cancel && let Err(error) = server.cancel_job(job.clone()).await {
+                tracing::warn!(%job, %error, "job cannot be cancelled");
+            }
+            tokio::time::sleep(CLEAR_PAUSE).await;
+            server.state.executor_manager.clean_up_job_data(job.clone());
+            members::clear_leaving(&server, &job).await;
+        });
     }
 }
 

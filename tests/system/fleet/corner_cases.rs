@@ -108,6 +108,22 @@ pub(crate) const MODELS: &[(&str, &str)] = &[
         "SELECT dim FROM staging.dims WHERE dim NOT IN (SELECT dim FROM staging.facts WHERE dim IS NOT NULL AND ok)",
     ),
     (
+        "curated/not_in_raw",
+        "SELECT f.id FROM raw.facts f WHERE f.name NOT IN (SELECT name FROM raw.facts WHERE name LIKE '%e%' AND num > 100)",
+    ),
+    (
+        "curated/not_in_larger",
+        "SELECT dim FROM raw.dims WHERE dim NOT IN (SELECT dim FROM raw.facts WHERE dim IS NOT NULL AND num < 30)",
+    ),
+    (
+        "curated/recursive",
+        "WITH RECURSIVE chain AS (SELECT dim, label, 0 AS hops FROM staging.dims WHERE dim < 4 UNION ALL SELECT d.dim, chain.label, chain.hops + 1 FROM chain JOIN staging.dims d ON d.dim = chain.dim + 10 WHERE chain.hops < 9) SELECT chain.dim, chain.hops, count(*) AS facts FROM chain LEFT JOIN staging.facts f ON f.dim = chain.dim GROUP BY chain.dim, chain.hops",
+    ),
+    (
+        "curated/recursive_distinct",
+        "WITH RECURSIVE reached(dim, extra) AS (SELECT dim, 'x' FROM raw.dims WHERE dim = 2 UNION SELECT (r.dim * 3) % 240, r.extra FROM reached r) SELECT dim FROM reached",
+    ),
+    (
         "curated/scalar_subquery",
         "SELECT id, amount - (SELECT max(amount) FROM staging.facts) AS below FROM staging.facts WHERE amount > (SELECT avg(amount) FROM staging.facts)",
     ),
@@ -162,6 +178,10 @@ pub(crate) const MODELS: &[(&str, &str)] = &[
     (
         "curated/set_ops",
         "SELECT dim FROM staging.dims INTERSECT SELECT dim FROM staging.facts EXCEPT SELECT dim FROM staging.facts WHERE ok",
+    ),
+    (
+        "curated/counted_sets",
+        "SELECT grp, ok FROM staging.facts WHERE id % 2 = 0 EXCEPT ALL SELECT grp, ok FROM staging.facts WHERE num > 300 INTERSECT ALL SELECT grp, ok FROM staging.facts",
     ),
     (
         "curated/nested",
@@ -230,6 +250,18 @@ pub(crate) const MODELS: &[(&str, &str)] = &[
         "SELECT id, dense_rank() OVER (PARTITION BY grp ORDER BY num) AS dense, percent_rank() OVER (PARTITION BY day ORDER BY num, id) AS part, cume_dist() OVER (PARTITION BY ok ORDER BY num) AS below, nth_value(id, 3) OVER (PARTITION BY grp ORDER BY id) AS third, last_value(id) OVER (PARTITION BY grp ORDER BY id ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING) AS last FROM staging.facts",
     ),
     (
+        "curated/filtered_windows",
+        "SELECT id, count(*) FILTER (WHERE ok) OVER (PARTITION BY grp) AS good, sum(amount) FILTER (WHERE num > 250) OVER (PARTITION BY grp ORDER BY id) AS running, avg(num) FILTER (WHERE ok IS NULL) OVER (PARTITION BY day ORDER BY id ROWS BETWEEN 3 PRECEDING AND 1 FOLLOWING) AS mean, max(name) FILTER (WHERE dim < 50) OVER (PARTITION BY day ORDER BY num RANGE BETWEEN 20 PRECEDING AND CURRENT ROW) AS high, count(*) OVER (PARTITION BY grp) AS n FROM staging.facts",
+    ),
+    (
+        "curated/nulls_ignored",
+        "SELECT id, first_value(dim) IGNORE NULLS OVER (PARTITION BY grp ORDER BY id ROWS BETWEEN 2 PRECEDING AND CURRENT ROW) AS first, last_value(ok) IGNORE NULLS OVER (PARTITION BY grp ORDER BY id) AS last, lag(ok) IGNORE NULLS OVER (PARTITION BY day ORDER BY id) AS before, lead(dim, 2) IGNORE NULLS OVER (PARTITION BY grp ORDER BY id DESC) AS after, nth_value(dim, 2) IGNORE NULLS OVER (PARTITION BY day ORDER BY id) AS second, last_value(ok) RESPECT NULLS OVER (PARTITION BY grp ORDER BY id) AS plain FROM staging.facts",
+    ),
+    (
+        "curated/both_ways",
+        "SELECT id, lag(id) OVER (PARTITION BY grp ORDER BY num, id) AS before, lead(name, 2, 'none') OVER (PARTITION BY grp ORDER BY num DESC, id DESC) AS later, lag(dim) IGNORE NULLS OVER (PARTITION BY grp ORDER BY num DESC, id DESC) AS back, nth_value(id, 2) OVER (PARTITION BY grp ORDER BY num DESC, id DESC ROWS BETWEEN 3 PRECEDING AND 3 FOLLOWING) AS second, first_value(id) OVER (PARTITION BY grp ORDER BY num DESC, id DESC ROWS BETWEEN 1 PRECEDING AND 2 FOLLOWING) AS first, sum(id) FILTER (WHERE ok) OVER (PARTITION BY grp ORDER BY num DESC, id DESC ROWS BETWEEN CURRENT ROW AND 2 FOLLOWING) AS sum FROM staging.facts",
+    ),
+    (
         "curated/range_frames",
         "SELECT id, count(*) OVER (PARTITION BY grp ORDER BY num RANGE BETWEEN 10 PRECEDING AND 10 FOLLOWING) AS near, sum(amount) OVER (PARTITION BY day ORDER BY id ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING) AS rest, avg(num) OVER (PARTITION BY grp ORDER BY id ROWS BETWEEN 3 PRECEDING AND 1 FOLLOWING) AS mean FROM staging.facts",
     ),
@@ -259,7 +291,7 @@ pub(crate) const MODELS: &[(&str, &str)] = &[
     ),
     (
         "curated/patterns",
-        "SELECT id, regexp_extract(CAST(day AS VARCHAR), '-([0-9]+)$', 1) AS d, regexp_replace(name, '[aeiouöë]', '_') AS r, regexp_count(name, '.') AS n, regexp_extract_all(grp, '[0-9]', 0) AS digits, split(CAST(at AS VARCHAR), '[ :-]') AS parts FROM staging.facts",
+        "SELECT id, regexp_extract(CAST(day AS VARCHAR), '-([0-9]+)$', 1) AS d, regexp_replace(name, '[aeiouöë]', '_') AS r, regexp_count(name, '.') AS n, regexp_extract_all(grp, '[0-9]', 0) AS digits, split(CAST(at AS VARCHAR), '[ :-]') AS parts, name RLIKE '^[A-ZÅ]' AS capital, grp NOT REGEXP '1$' AS other, name LIKE 'a!%%' ESCAPE '!' AS percent FROM staging.facts",
     ),
     (
         "curated/hashes",

@@ -5,7 +5,7 @@
 //!
 //! Invariant: a node that does not travel whole is refused while it is written, never changed on the way.
 
-use std::{any::Any, sync::Arc};
+use std::{any::Any, fmt, sync::Arc};
 
 use ballista_core::serde::BallistaPhysicalExtensionCodec;
 use datafusion::{
@@ -14,8 +14,9 @@ use datafusion::{
         physical_plan::{FileGroup, FileScanConfig, FileScanConfigBuilder},
         source::DataSourceExec,
     },
-    execution::TaskContext,
-    physical_plan::ExecutionPlan,
+    execution::{FunctionRegistry, TaskContext},
+    logical_expr::{AggregateUDF, WindowUDF},
+    physical_plan::{ExecutionPlan, recursive_query::RecursiveQueryExec, work_table::WorkTableExec},
 };
 use datafusion_proto::physical_plan::{
     PhysicalExtensionCodec, PhysicalPlanDecodeContext, PhysicalProtoConverterExtension,
@@ -28,19 +29,27 @@ use prost::Message;
 use super::{
     message::{
         ActionMessage, CompressionMessage, FleetNode, JsonScanMessage, ModeMessage, MultiLineMessage, Node,
-        ReportsMessage, RuleMessage, TableWriteMessage,
+        ReportsMessage, RuleMessage, TableWriteMessage, WindowFunctionMessage,
     },
     one_task::OneTaskExec,
+    recursive::{query_message, read_query, read_work_table, work_table_message},
+    window::{Carried, Filtered},
 };
 use crate::{
-    Compression, MultiLine, ReadMode, Reading, RowRule, RuleAction, ScanReports, TableWrite, fault, json::JsonSource,
+    Compression, Engine, MultiLine, ReadMode, Reading, RowRule, RuleAction, ScanReports, TableWrite, fault, json::JsonSource,
     write::TableWriteExec,
 };
 
 /// The codec of a fleet's plans.
-#[derive(Debug, Default)]
 pub struct FleetCodec {
     ballista: BallistaPhysicalExtensionCodec,
+    functions: Arc<dyn FunctionRegistry + Send + Sync>,
+}
+
+impl fmt::Debug for FleetCodec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FleetCodec").finish_non_exhaustive()
+    }
 }
 
 impl PhysicalExtensionCodec for FleetCodec {
@@ -63,6 +72,8 @@ impl PhysicalExtensionCodec for FleetCodec {
                     proto_converter.proto_to_execution_plan(&plan, &PhysicalPlanDecodeContext::new(ctx, self))?;
                 Ok(Arc::new(OneTaskExec::new(plan)))
             }
+            Some(Node::RecursiveQuery(query)) => read_query(query, inputs),
+            Some(Node::WorkTable(table)) => read_work_table(table),
             Some(Node::Ballista(node)) => self.ballista.try_decode(&node, inputs, ctx, proto_converter),
             None => internal_err!("a plan has a node that this program does not know"),
         }
@@ -80,6 +91,10 @@ impl PhysicalExtensionCodec for FleetCodec {
             Node::JsonScan(Box::new(self.scan_message(config, source, proto_converter)?))
         } else if let Some(exec) = node.downcast_ref::<OneTaskExec>() {
             Node::OneTask(Box::new(proto_converter.execution_plan_to_proto(exec.plan(), self)?))
+        } else if let Some(query) = node.downcast_ref::<RecursiveQueryExec>() {
+            Node::RecursiveQuery(query_message(query)?)
+        } else if let Some(table) = node.downcast_ref::<WorkTableExec>() {
+            Node::WorkTable(work_table_message(table)?)
         } else {
             let mut bytes = Vec::new();
             self.ballista.try_encode(node, &mut bytes, proto_converter)?;
@@ -87,9 +102,38 @@ impl PhysicalExtensionCodec for FleetCodec {
         };
         FleetNode { node: Some(message) }.encode(buf).map_err(unreadable)
     }
+
+    fn try_encode_udaf(&self, node: &AggregateUDF, buf: &mut Vec<u8>) -> Result<()> {
+        let message = WindowFunctionMessage { is_filtered: node.inner().is::<Filtered>(), ..Default::default() };
+        message.encode(buf).map_err(unreadable)
+    }
+
+    fn try_decode_udaf(&self, name: &str, buf: &[u8]) -> Result<Arc<AggregateUDF>> {
+        let message = WindowFunctionMessage::decode(buf).map_err(unreadable)?;
+        let function = self.functions.udaf(name)?;
+        Ok(if message.is_filtered { Filtered::wrap(function) } else { function })
+    }
+
+    fn try_encode_udwf(&self, node: &WindowUDF, buf: &mut Vec<u8>) -> Result<()> {
+        let Some(carried) = node.inner().downcast_ref::<Carried>() else { return Ok(()) };
+        let (ignore_nulls, is_reversed) = (carried.ignore_nulls, carried.is_reversed);
+        let message = WindowFunctionMessage { ignore_nulls, is_reversed, is_filtered: false };
+        message.encode(buf).map_err(unreadable)
+    }
+
+    fn try_decode_udwf(&self, name: &str, buf: &[u8]) -> Result<Arc<WindowUDF>> {
+        let message = WindowFunctionMessage::decode(buf).map_err(unreadable)?;
+        Ok(Carried::wrap(self.functions.udwf(name)?, message.ignore_nulls, message.is_reversed))
+    }
 }
 
 impl FleetCodec {
+    /// A codec of plans that call the functions of `engine`.
+    #[must_use]
+    pub fn new(engine: &Engine) -> Self {
+        Self { ballista: BallistaPhysicalExtensionCodec::default(), functions: engine.functions() }
+    }
+
     fn scan_message(
         &self,
         config: &FileScanConfig,
@@ -247,6 +291,6 @@ fn open(location: &str) -> Result<Prefix> {
     Prefix::open(location).map_err(fault::into_datafusion)
 }
 
-fn unreadable(error: impl std::fmt::Display) -> DataFusionError {
+fn unreadable(error: impl fmt::Display) -> DataFusionError {
     internal_datafusion_err!("a node of a plan cannot be written or read: {error}")
 }

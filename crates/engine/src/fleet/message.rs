@@ -8,7 +8,7 @@ use datafusion_proto::protobuf;
 /// A node of a plan that DataFusion has no message for.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct FleetNode {
-    #[prost(oneof = "Node", tags = "1, 2, 3, 4")]
+    #[prost(oneof = "Node", tags = "1, 2, 3, 4, 5, 6")]
     pub(super) node: Option<Node>,
 }
 
@@ -25,6 +25,43 @@ pub(super) enum Node {
     /// [`super::OneTaskExec`]: the plan that it is of.
     #[prost(message, tag = "4")]
     OneTask(Box<protobuf::PhysicalPlanNode>),
+    #[prost(message, tag = "5")]
+    RecursiveQuery(RecursiveQueryMessage),
+    #[prost(message, tag = "6")]
+    WorkTable(WorkTableMessage),
+}
+
+/// A query that reads what it has given; its inputs are the term that begins and the one that goes on.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct RecursiveQueryMessage {
+    #[prost(string, tag = "1")]
+    pub(super) name: String,
+    #[prost(bool, tag = "2")]
+    pub(super) is_distinct: bool,
+    #[prost(message, optional, tag = "3")]
+    pub(super) schema: Option<protobuf::Schema>,
+}
+
+/// What the last round of such a query has given.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct WorkTableMessage {
+    #[prost(string, tag = "1")]
+    pub(super) name: String,
+    /// The columns that are read.
+    #[prost(message, optional, tag = "2")]
+    pub(super) schema: Option<protobuf::Schema>,
+}
+
+/// What a function of a window carries beside its name: [`super::window`]. Never empty, as that is a plain function's.
+#[derive(Clone, Copy, PartialEq, prost::Message)]
+pub(super) struct WindowFunctionMessage {
+    /// Of an aggregate: its last argument says which rows count.
+    #[prost(bool, tag = "1")]
+    pub(super) is_filtered: bool,
+    #[prost(bool, tag = "2")]
+    pub(super) ignore_nulls: bool,
+    #[prost(bool, tag = "3")]
+    pub(super) is_reversed: bool,
 }
 
 /// [`crate::TableWrite`]; its input is the node's.

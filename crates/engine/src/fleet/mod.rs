@@ -14,13 +14,17 @@ mod codec;
 mod error;
 mod message;
 mod metrics;
+mod not_in;
 mod one_task;
 mod origin;
+mod planner;
+mod recursive;
 mod spawned;
 mod stores;
 mod task;
+mod window;
 
-pub(crate) use self::stores::OpenedStores;
+pub(crate) use self::{planner::FleetPlanner, stores::OpenedStores};
 pub use self::{
     address::check_private,
     beat::{TaskBeat, decode_beats, encode_beats},

@@ -13,7 +13,7 @@ use datafusion::{
 };
 use datafusion_proto::{physical_plan::AsExecutionPlan, protobuf::PhysicalPlanNode};
 use lakewright_engine::{
-    Compression, RawScan, Reading, Relation, RowRule, RuleAction, ScanReports, TableScan, WriteOutput,
+    Compression, Engine, RawScan, Reading, Relation, RowRule, RuleAction, ScanReports, TableScan, WriteOutput,
     fleet::{FleetCodec, LocalFiles, OneTaskExec, TaskOrigin, carried_error, carry_error, prepare_task, store_reports},
     plan_table_write, read_manifest, register_relation,
 };
@@ -27,10 +27,11 @@ use crate::fixture::{Fixture, schema};
 
 /// The plan as an executor decodes it.
 fn travelled(
+    engine: &Engine,
     context: &SessionContext,
     plan: Arc<dyn ExecutionPlan>,
 ) -> datafusion::error::Result<Arc<dyn ExecutionPlan>> {
-    let codec = FleetCodec::default();
+    let codec = FleetCodec::new(engine);
     let node = PhysicalPlanNode::try_from_physical_plan(plan, &codec)?;
     let mut bytes = Vec::new();
     node.try_encode(&mut bytes)?;
@@ -74,7 +75,7 @@ async fn every_function_of_the_dialect_gives_the_same_on_an_executor() {
         let planned = state.query_planner().create_physical_plan(&analyzed, &state).await;
         // Some queries cannot be planned before they are optimized.
         let Ok(plan) = planned else { continue };
-        let got = match travelled(&context, plan) {
+        let got = match travelled(&fixture.engine, &context, plan) {
             Ok(plan) => collect(plan, context.task_ctx()).await.map(|batches| shown(&batches)),
             Err(error) => Err(error),
         };
@@ -109,7 +110,7 @@ async fn a_write_over_raw_objects_says_the_same_after_it_has_travelled_and_repor
     write.rules.push(RowRule { name: "named".to_owned(), condition, action: RuleAction::Drop });
     let sql = r#"SELECT "id", "name" FROM "raw"."t""#;
     let plan = plan_table_write(&context, sql, &BTreeMap::new(), write).await.unwrap();
-    let decoded = travelled(&context, Arc::clone(&plan)).unwrap();
+    let decoded = travelled(&fixture.engine, &context, Arc::clone(&plan)).unwrap();
     let text = |plan: &Arc<dyn ExecutionPlan>| displayable(plan.as_ref()).indent(true).to_string();
     assert_eq!(text(&decoded), text(&plan));
 
@@ -150,7 +151,7 @@ async fn a_whole_plan_as_one_task_shows_no_exchange_and_gives_the_same_rows() {
     let text = |plan: &Arc<dyn ExecutionPlan>| displayable(plan.as_ref()).indent(true).to_string();
     assert!(text(&plan).contains("RepartitionExec"), "{}", text(&plan));
 
-    let whole = travelled(&context, Arc::new(OneTaskExec::new(Arc::clone(&plan)))).unwrap();
+    let whole = travelled(&fixture.engine, &context, Arc::new(OneTaskExec::new(Arc::clone(&plan)))).unwrap();
     assert_eq!(text(&whole), "OneTaskExec: partitions=2\n");
     let prepared = prepare_task(whole).unwrap().plan;
     assert!(text(&prepared).contains("RepartitionExec"), "{}", text(&prepared));
@@ -181,7 +182,7 @@ async fn a_missing_data_file_is_named_by_an_executor_as_embedded() {
     let context = fixture.engine.fleet_session(1, TaskOrigin::default());
     register_relation(&context, "z", "t", Relation::Table(scan)).await.unwrap();
     let frame = context.sql(r#"SELECT "id" FROM "z"."t""#).await.unwrap();
-    let plan = travelled(&context, frame.create_physical_plan().await.unwrap()).unwrap();
+    let plan = travelled(&fixture.engine, &context, frame.create_physical_plan().await.unwrap()).unwrap();
     let plan = prepare_task(plan).unwrap().plan;
     let error = collect(plan, context.task_ctx()).await.unwrap_err();
     let error = carried_error(&carry_error(error).to_string()).unwrap();
@@ -193,7 +194,7 @@ async fn a_missing_data_file_is_named_by_an_executor_as_embedded() {
 async fn executors_open_no_disk_that_they_do_not_share() {
     let fixture = Fixture::new(1);
     let settings = fixture.engine.settings().clone();
-    let engine = lakewright_engine::Engine::for_executor(settings, LocalFiles::Refused).unwrap();
+    let engine = Engine::for_executor(settings, LocalFiles::Refused).unwrap();
     let url = datafusion::execution::object_store::ObjectStoreUrl::local_filesystem();
     assert!(engine.runtime().object_store(&url).is_err());
 }
