@@ -56,6 +56,7 @@ mod tests {
             host: "h".to_owned(),
             pid: 1,
             process_started_s,
+            process_tick: None,
             beat: 1,
             runs: Vec::new(),
             fleet: fleet.map(str::to_owned),

@@ -93,6 +93,9 @@ fn execute(invocation: &Invocation, command: args::Command) -> exit::Outcome {
         .build()
         .map_err(|error| Error::new(ErrorKind::Unavailable, "cannot start the runtime").with_source(error))?;
     let done = runtime.block_on(Box::pin(command::execute(invocation, command, now())));
+    // The result is known: a thread that still waits for work of the runtime panics when that ends, and says nothing that
+    // a user could use.
+    panic::set_hook(Box::new(|_| {}));
     // A query that was dropped may still sit in a blocking call: it must not hold up the exit.
     runtime.shutdown_background();
     // It may hold on to what would remove its spilled rows, too.

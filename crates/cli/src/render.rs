@@ -56,7 +56,9 @@ impl Output {
     pub(crate) fn of_process(flags: &Flags, environment: &Environment) -> Self {
         let (stdout, stderr) = (io::stdout().is_terminal(), io::stderr().is_terminal());
         let color = !environment.no_color();
-        let width = terminal_size::terminal_size().map_or(WIDTH_DEFAULT, |(width, _)| usize::from(width.0));
+        let asked = environment.variables.get("COLUMNS").and_then(|columns| columns.parse().ok());
+        let of_terminal = || terminal_size::terminal_size().map(|(width, _)| usize::from(width.0));
+        let width = asked.or_else(of_terminal).unwrap_or(WIDTH_DEFAULT);
         Self {
             json: flags.json,
             quiet: flags.quiet,

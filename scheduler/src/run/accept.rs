@@ -11,13 +11,14 @@ use lakewright_lake::{
     Prefix, ensure_store_checked, layout,
     state::{
         Active, Format, Idempotency, JobSlot, LakeMarker, Operation, Spec, SpecOptions, last_number, newest_release,
-        open_lake,
+        open_lake, read_object,
     },
 };
 use uuid::{NoContext, Timestamp, Uuid};
 
 use super::{
     RunRequest,
+    earlier::find_accepted,
     heartbeat::Heart,
     race::{Race, create, retrying},
     site::Site,
@@ -83,10 +84,7 @@ pub(crate) async fn name_run(site: &Site, heart: &mut Heart, job: &str, request:
     };
     let request_digest = request_digest(request);
     let object = Idempotency { format: Format, run_id: run_id.clone(), request_digest, first_sequence };
-    let mut digest = Parts::new("idempotency");
-    digest.add(&request.principal);
-    digest.add(key);
-    match create(&site.lake, &layout::idempotency(&digest.finish()), &object).await? {
+    match create(&site.lake, &idempotency_object(&request.principal, key), &object).await? {
         Race::Won => Ok(Named { run_id, first_sequence, repeated: false, operation: None }),
         Race::Lost(earlier) if earlier.request_digest == object.request_digest => {
             heart.leaves(&run_id).await;
@@ -96,6 +94,27 @@ pub(crate) async fn name_run(site: &Site, heart: &mut Heart, job: &str, request:
         Race::Lost(earlier) => Err(Error::new(ErrorKind::Conflict, "the idempotency key was used for another request")
             .with("run", earlier.run_id)
             .with_hint("send the same request again, or use another key")),
+    }
+}
+
+fn idempotency_object(principal: &str, key: &str) -> String {
+    let mut digest = Parts::new("idempotency");
+    digest.add(principal);
+    digest.add(key);
+    layout::idempotency(&digest.finish())
+}
+
+/// The run that the same request with the same key was accepted as, if it was.
+///
+/// # Errors
+/// As reading state objects.
+pub(crate) async fn accepted_before(site: &Site, request: &RunRequest) -> Result<Option<Accepted>> {
+    let Some(key) = &request.idempotency_key else { return Ok(None) };
+    let object = idempotency_object(&request.principal, key);
+    let earlier = retrying(|| read_object::<Idempotency>(&site.lake, &object)).await?;
+    match earlier.filter(|earlier| earlier.request_digest == request_digest(request)) {
+        Some(earlier) => find_accepted(site, &earlier.run_id).await,
+        None => Ok(None),
     }
 }
 

@@ -6,9 +6,9 @@
 //! Invariant: a run freezes only after every lower number of its job is terminal. A run without a slot has no number
 //! yet and will get a higher one, for all lower ones are taken.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::PoisonError};
 
-use lakewright_error::Result;
+use lakewright_error::{ErrorKind, Result};
 use lakewright_lake::{
     layout,
     state::{Active, Done, Operation, Spec, list_names, read_object},
@@ -20,8 +20,8 @@ use super::{
     accept::Accepted,
     drive::{Driver, Ended, Events},
     failure::cancelled,
-    heartbeat::{Heart, Observer, read_heartbeats},
-    race::retrying,
+    heartbeat::{Heart, read_heartbeats},
+    race::{chain, retrying},
     site::Site,
 };
 use crate::{RunEvent, record::find_slot};
@@ -98,7 +98,14 @@ async fn unfinished_below(site: &Site, job: Option<&str>, own: Option<&str>, seq
         // Markers go away while they are being looked at.
         let Some(marker) = retrying(|| read_object::<Active>(&site.lake, &key)).await? else { continue };
         if job.is_none_or(|job| marker.job == job) && marker.first_sequence < sequence {
-            runs.extend(find_accepted(site, &run_id).await?);
+            match find_accepted(site, &run_id).await {
+                Ok(run) => runs.extend(run),
+                // What one job has that cannot be read is no reason to leave those of all others.
+                Err(error) if job.is_none() && error.kind() == ErrorKind::Corrupt => {
+                    tracing::error!(run_id, error = chain(&error), "run cannot be read, and is left");
+                }
+                Err(error) => return Err(error),
+            }
         }
     }
     runs.sort_by_key(|run| run.sequence);
@@ -120,7 +127,6 @@ pub(crate) async fn find_accepted(site: &Site, run_id: &str) -> Result<Option<Ac
 /// # Errors
 /// As [`finish_earlier`].
 pub(crate) async fn finish(site: &Site, heart: &mut Heart, run: Accepted, watch: Watch<'_>) -> Result<Ended> {
-    let mut observer = Observer::new(site.pace.silence_max);
     let mut told = false;
     loop {
         if let Some(done) = ended(site, &run.run_id).await? {
@@ -128,7 +134,12 @@ pub(crate) async fn finish(site: &Site, heart: &mut Heart, run: Accepted, watch:
             return Ok(Ended { done, error: None });
         }
         let heartbeats = read_heartbeats(&site.lake).await?;
-        if !observer.seems_driven(&heartbeats, &run.run_id, Instant::now()) {
+        let observed = site.observer.lock().unwrap_or_else(PoisonError::into_inner).seems_driven(
+            &heartbeats,
+            &run.run_id,
+            Instant::now(),
+        );
+        if !observed {
             break;
         }
         if !told {

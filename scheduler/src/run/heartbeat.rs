@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use lakewright_error::Result;
+use lakewright_error::{ErrorKind, Result};
 use lakewright_lake::{
     Prefix, layout,
     state::{Format, Heartbeat, encode, list_names, read_object},
@@ -41,6 +41,7 @@ impl Heart {
             host,
             pid: std::process::id(),
             process_started_s,
+            process_tick: process_tick(std::process::id()),
             beat: 0,
             runs: Vec::new(),
             fleet: None,
@@ -149,6 +150,14 @@ fn process_started_s(pid: u32) -> Option<u64> {
     system.process(pid).map(sysinfo::Process::start_time)
 }
 
+/// When a process of this machine began, in clock ticks since the machine's start, as Linux tells it.
+fn process_tick(pid: u32) -> Option<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name, which may hold anything, is in parentheses; the 22nd field is the 20th behind it.
+    let (_, fields) = stat.rsplit_once(')')?;
+    fields.split_ascii_whitespace().nth(19)?.parse().ok()
+}
+
 /// What an observer has seen of the drivers of one lake, by its own clock.
 #[derive(Debug)]
 pub(crate) struct Observer {
@@ -167,6 +176,7 @@ impl Observer {
     /// Gives whether somebody seems to drive the run, from a look at all heartbeats. The first look at a driver counts
     /// as a beat.
     pub(crate) fn seems_driven(&mut self, heartbeats: &[Heartbeat], run_id: &str, now: Instant) -> bool {
+        self.seen.retain(|name, _| heartbeats.iter().any(|heartbeat| heartbeat.driver_id == *name));
         let mut driven = false;
         for heartbeat in heartbeats.iter().filter(|heartbeat| heartbeat.runs.iter().any(|run| run == run_id)) {
             driven |= self.seems_alive(&heartbeat.driver_id, heartbeat.beat, now);
@@ -188,19 +198,22 @@ impl Observer {
 /// ended are taken away: nobody else does it for them.
 ///
 /// # Errors
-/// As listing state objects.
+/// As listing and reading state objects.
 pub(crate) async fn read_heartbeats(lake: &Prefix) -> Result<Vec<Heartbeat>> {
     let mut heartbeats = Vec::new();
     for name in retrying(|| list_names(lake, layout::DRIVERS_DIR)).await? {
         let key = layout::driver(&name);
-        match read_object(lake, &key).await {
+        match retrying(|| read_object(lake, &key)).await {
             Ok(Some(heartbeat)) if is_gone(&heartbeat) => {
                 if let Err(error) = lake.delete(&key).await {
                     tracing::debug!(error = chain(&error), "heartbeat left behind");
                 }
             }
             Ok(Some(heartbeat)) => heartbeats.push(heartbeat),
-            Ok(None) | Err(_) => {}
+            Ok(None) => {}
+            Err(error) if error.kind() == ErrorKind::Corrupt => {}
+            // That it could not be read says nothing about whether its driver lives.
+            Err(error) => return Err(error),
         }
     }
     Ok(heartbeats)
@@ -208,7 +221,11 @@ pub(crate) async fn read_heartbeats(lake: &Prefix) -> Result<Vec<Heartbeat>> {
 
 /// Whether the heartbeat is of a process of this machine that has ended.
 fn is_gone(heartbeat: &Heartbeat) -> bool {
-    heartbeat.host == host_name() && process_started_s(heartbeat.pid) != Some(heartbeat.process_started_s)
+    let is_other = || match heartbeat.process_tick {
+        Some(tick) => process_tick(heartbeat.pid) != Some(tick),
+        None => process_started_s(heartbeat.pid) != Some(heartbeat.process_started_s),
+    };
+    heartbeat.host == host_name() && is_other()
 }
 
 fn host_name() -> String {
@@ -236,7 +253,10 @@ mod tests {
         let store = Arc::new(object_store::memory::InMemory::new());
         let lake = Prefix::new(store, url::Url::parse("memory:///").unwrap(), "lake".into());
         let mut heart = Heart::new(&lake, Duration::from_secs(3600));
-        heart.heartbeat.lock().await.process_started_s = 1;
+        {
+            let mut heartbeat = heart.heartbeat.lock().await;
+            (heartbeat.process_started_s, heartbeat.process_tick) = (1, Some(1));
+        }
         heart.drives("r").await;
         assert_eq!(list_names(&lake, layout::DRIVERS_DIR).await.unwrap().len(), 1);
         assert_eq!(read_heartbeats(&lake).await.unwrap(), []);
@@ -253,12 +273,17 @@ mod tests {
             host,
             pid,
             process_started_s,
+            process_tick: process_tick(pid),
             beat: 1,
             runs: vec![],
             fleet: None,
         };
         assert!(!is_gone(&mine));
-        assert!(is_gone(&Heartbeat { process_started_s: process_started_s.wrapping_sub(1), ..mine.clone() }));
+        let earlier = mine.process_tick.map(|tick| tick.wrapping_sub(1));
+        assert!(is_gone(&Heartbeat { process_tick: earlier, process_started_s: 1, ..mine.clone() }));
+        // The clock has been put back since, and with it the time at which the kernel says that processes began.
+        let stepped = Heartbeat { process_started_s: process_started_s + 3600, ..mine.clone() };
+        assert_eq!(is_gone(&stepped), mine.process_tick.is_none());
         assert!(!is_gone(&Heartbeat { host: "another".to_owned(), pid: u32::MAX, ..mine }));
     }
 }

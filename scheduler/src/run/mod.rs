@@ -33,7 +33,7 @@ mod verify;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    sync::{Arc, Mutex},
 };
 
 use lakewright_compiler::{Diagnostics, Job, JobFolder, Model, ModelKind, TableName, compile_job, select_models};
@@ -57,7 +57,7 @@ pub(crate) use self::{
     rejects::REJECTS_KIND,
 };
 use self::{
-    accept::{Accepted, accept, ensure_lake, name_run},
+    accept::{Accepted, accept, accepted_before, ensure_lake, name_run},
     drive::{Driver, Events},
     earlier::{Watch, find_accepted, finish, finish_earlier, unfinished},
     failure::error_of,
@@ -137,6 +137,7 @@ impl Scheduler {
             open_raw: Arc::new(open_raw),
             pace: Pace::default(),
             steps: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
+            observer: Arc::new(Mutex::new(Observer::new(Pace::default().silence_max))),
         };
         Self { site }
     }
@@ -198,6 +199,14 @@ impl Scheduler {
     /// Every finding of its files, if at least one is an error.
     pub(crate) fn compile(&self, request: &RunRequest) -> Result<Job, Diagnostics> {
         (self.site.compile)(&request.folder, &request.params)
+    }
+
+    /// The id and number of the run that the same request with the same key was accepted as, if it was.
+    ///
+    /// # Errors
+    /// As reading state objects.
+    pub(crate) async fn accepted_before(&self, request: &RunRequest) -> Result<Option<(String, u64)>> {
+        Ok(accepted_before(&self.site, request).await?.map(|run| (run.run_id, run.sequence)))
     }
 
     /// Accepts a run of a job that has been compiled.

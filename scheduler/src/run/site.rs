@@ -1,13 +1,18 @@
 //! What every driver of a process is given: the lake, who executes, who compiles, what time it is.
 
-use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use lakewright_compiler::{Diagnostics, Job, JobFolder};
 use lakewright_error::{Error, ErrorKind, Result};
 use lakewright_lake::{Prefix, state::Spec};
 use tokio::sync::Semaphore;
 
-use super::RunOptions;
+use super::{RunOptions, heartbeat::Observer};
 use crate::{Backend, Clock};
 
 type Compile = dyn Fn(&JobFolder, &BTreeMap<String, String>) -> Result<Job, Diagnostics> + Send + Sync;
@@ -24,6 +29,8 @@ pub(crate) struct Site {
     pub(crate) pace: Pace,
     /// Steps that execute at once, of all runs.
     pub(crate) steps: Arc<Semaphore>,
+    /// What the process has seen of other drivers: a dead one is waited for once, not once for each run that it drove.
+    pub(crate) observer: Arc<Mutex<Observer>>,
 }
 
 /// How often a driver looks at others, and they at it.

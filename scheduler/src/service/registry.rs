@@ -122,7 +122,13 @@ impl Registry {
     /// As [`Scheduler::accept`]; [`ErrorKind::Exhausted`]: too many runs wait, and this one was not accepted;
     /// [`ErrorKind::Unavailable`]: the process stops.
     pub(super) async fn submit(self: &Arc<Self>, request: RunRequest, job: Job) -> Result<Submitted> {
-        self.promise()?;
+        if let Err(full) = self.promise() {
+            // Whoever asks again for what was accepted is answered, however many wait.
+            return match self.scheduler.accepted_before(&request).await? {
+                Some((run_id, sequence)) => Ok(Submitted { run_id, sequence, repeated: true }),
+                None => Err(full),
+            };
+        }
         let (sender, receiver) = oneshot::channel();
         let registry = Arc::clone(self);
         self.spawn(async move {

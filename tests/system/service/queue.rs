@@ -70,10 +70,13 @@ async fn what_is_beyond_the_queue_is_refused_and_what_was_accepted_ends() {
     let client = service.client().await;
     let music = service.json(&["submit", "--detach"])["run_id"].as_str().expect("a run").to_owned();
     let first = submit(&client, "first").await.expect("there is a place");
-    let second = submit(&client, "second").await.expect("there is a place");
+    let with_key = || v1::SubmitRunRequest { idempotency_key: "k".to_owned(), ..request("second") };
+    let second = client.submit(with_key()).await.expect("there is a place").run_id;
     let refused = submit(&client, "third").await.expect_err("the queue is full");
     assert_eq!(refused.kind(), ErrorKind::Exhausted);
     assert!(refused.hint().is_some_and(|hint| hint.contains("queue_max")), "{refused:?}");
+    let again = client.submit(with_key()).await.expect("it was accepted before");
+    assert_eq!((again.run_id.as_str(), again.repeated), (second.as_str(), true), "{again:?}");
 
     let shown = service.json(&["show", &second]);
     assert_eq!(shown["queue_place"], 2, "{shown}");

@@ -20,6 +20,10 @@ pub struct Heartbeat {
     /// When that process began, in seconds since 1970-01-01T00:00:00Z by the machine's clock: tells a process from
     /// another one that has its number later. 0 if unknown.
     pub process_started_s: u64,
+    /// When that process began, in clock ticks since its machine's start, where the machine tells: no step of the clock
+    /// moves it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub process_tick: Option<u64>,
     /// Grows with every beat; an observer compares it with what it saw before, by its own clock.
     pub beat: u64,
     /// The runs that it drives.

@@ -33,7 +33,7 @@ use url::Url;
 use uuid::Uuid;
 
 use super::{
-    super::{earlier::unfinished_before, race::retrying},
+    super::{earlier::unfinished_before, heartbeat::Observer, race::retrying},
     store::{Fault, FaultyStore},
 };
 use crate::{
@@ -263,6 +263,7 @@ impl World {
                 outcome_poll: Duration::from_secs(3600),
             },
             steps: Arc::new(tokio::sync::Semaphore::new(64)),
+            observer: Arc::new(Mutex::new(Observer::new(Duration::from_micros(1)))),
         };
         Process { scheduler: Scheduler { site }, backend, store }
     }
