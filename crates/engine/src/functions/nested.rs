@@ -9,9 +9,13 @@ use datafusion::{
         compute::{SortOptions, cast, sort_to_indices, take},
         datatypes::{DataType, Int64Type},
     },
-    common::{exec_datafusion_err, plan_err},
+    common::{exec_datafusion_err, exec_err, plan_err},
     error::Result,
-    functions_nested::{position::array_position_udf, remove::array_remove_all_udf},
+    functions_nested::{
+        position::array_position_udf,
+        range::{gen_series_udf, range_udf},
+        remove::array_remove_all_udf,
+    },
     logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility},
 };
 
@@ -29,7 +33,74 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
         Adapted::udf(array_position_udf(), DataType::Int64, position_or_zero),
         SortArray::udf("sort_array", Nulls::Least),
         SortArray::udf("array_sort", Nulls::Last),
+        BoundedSeries::udf(gen_series_udf()),
+        BoundedSeries::udf(range_udf()),
     ]
+}
+
+/// Values that one call may make for a batch: a gigabyte of them. No memory limit counts them while they are made.
+const SERIES_VALUES_MAX: u128 = (1 << 30) / 8;
+
+/// A series of numbers that is an error, instead of the end of the process, if it has far too many of them.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct BoundedSeries {
+    native: Arc<ScalarUDF>,
+}
+
+impl BoundedSeries {
+    fn udf(native: Arc<ScalarUDF>) -> Arc<ScalarUDF> {
+        Arc::new(ScalarUDF::new_from_impl(Self { native }))
+    }
+
+    fn check(&self, args: &ScalarFunctionArgs) -> Result<()> {
+        if args.args.iter().any(|argument| argument.data_type() != DataType::Int64) {
+            return Ok(());
+        }
+        let is_constant = args.args.iter().all(|argument| matches!(argument, ColumnarValue::Scalar(_)));
+        let rows = if is_constant { 1 } else { args.number_rows };
+        let arrays = args.args.iter().map(|argument| argument.to_array(rows)).collect::<Result<Vec<_>>>()?;
+        let value = |column: usize, row: usize| {
+            let numbers = arrays.get(column)?.as_primitive::<Int64Type>();
+            numbers.is_valid(row).then(|| i128::from(numbers.value(row)))
+        };
+        let count = |row: usize| {
+            let (start, stop) = if arrays.len() == 1 { (0, value(0, row)?) } else { (value(0, row)?, value(1, row)?) };
+            let step = if arrays.len() > 2 { value(2, row)? } else { 1 };
+            u128::try_from((stop - start).checked_div(step)?).ok()
+        };
+        let values: u128 = (0..rows).filter_map(count).sum();
+        if values > SERIES_VALUES_MAX {
+            return exec_err!(
+                "{} would make {values} values for {rows} rows at once, more than {SERIES_VALUES_MAX}: make shorter series, \
+                 or series of fewer rows",
+                self.name()
+            );
+        }
+        Ok(())
+    }
+}
+
+impl ScalarUDFImpl for BoundedSeries {
+    fn name(&self) -> &str {
+        self.native.name()
+    }
+
+    fn aliases(&self) -> &[String] {
+        self.native.aliases()
+    }
+
+    fn signature(&self) -> &Signature {
+        self.native.signature()
+    }
+
+    fn return_type(&self, given: &[DataType]) -> Result<DataType> {
+        self.native.return_type(given)
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        self.check(&args)?;
+        self.native.invoke_with_args(args)
+    }
 }
 
 /// `array[index]`, counted from 0.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use lakewright_error::{Error, Result, ResultExt};
 use object_store::{ObjectStore, ObjectStoreExt, PutPayload, WriteMultipart, path::Path};
+use tokio::runtime::Handle;
 
 use crate::fault;
 
@@ -76,14 +77,29 @@ impl Upload {
     /// Gives the upload up. What cannot be cleaned up has no name that anything reads.
     pub(super) async fn abort(&mut self) {
         let Some(parts) = self.parts.take() else { return };
-        if let Err(error) = parts.abort().await {
-            tracing::warn!(file = %self.location, error = %error, "unfinished upload left behind");
-        }
+        give_up(parts, &self.location).await;
     }
 
     /// Memory held, in bytes.
     pub(super) fn memory_bytes(&self) -> usize {
         if self.parts.is_some() { PART_BYTES * (1 + PARTS_IN_FLIGHT) } else { self.waiting_bytes }
+    }
+}
+
+/// A step that is dropped in its middle leaves no parts that the store would keep for ever.
+impl Drop for Upload {
+    fn drop(&mut self) {
+        let Some(parts) = self.parts.take() else { return };
+        let location = self.location.clone();
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(async move { give_up(parts, &location).await });
+        }
+    }
+}
+
+async fn give_up(parts: WriteMultipart, location: &Path) {
+    if let Err(error) = parts.abort().await {
+        tracing::warn!(file = %location, error = %error, "unfinished upload left behind");
     }
 }
 

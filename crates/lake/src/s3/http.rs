@@ -36,8 +36,10 @@ use super::{
     limit::{Gate, Pass},
 };
 
-/// An answer's headers come within this time; a part of an upload may take most of it on its way.
+/// An answer's headers come within this time, and as much more as a slow network needs for what is sent.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(60);
+/// A network that carries less of an upload is given up.
+const UPLOAD_BYTES_PER_S_MIN: u64 = 64 << 10;
 /// The next bytes of a body come within this time of being asked for.
 const BODY_PAUSE_MAX: Duration = Duration::from_secs(30);
 /// The instance's metadata is a hop away.
@@ -120,7 +122,9 @@ impl HttpService for Service {
 
 impl Service {
     async fn call_store(&self, request: HttpRequest, pass: Pass<'_>) -> Result<HttpResponse, HttpError> {
-        let answer = self.execute(request, ANSWER_TIME_MAX).await.map_err(|error| {
+        let sent = request.body().content_length() as u64;
+        let time_max = ANSWER_TIME_MAX + Duration::from_secs(sent / UPLOAD_BYTES_PER_S_MIN);
+        let answer = self.execute(request, time_max).await.map_err(|error| {
             if error.kind() == HttpErrorKind::Connect && self.contact.is_hopeless() {
                 let (endpoint, why) = (self.about.url.origin().ascii_serialization(), innermost(&error));
                 return refused(S3Fault::Unreachable { endpoint, why });
@@ -155,7 +159,14 @@ impl Service {
         if !matches!(answer.status().as_u16(), 301 | 307 | 308 | 400 | 401 | 403 | 404 | 501) {
             return Ok(answer);
         }
-        let (answer, read) = read_error(answer).await?;
+        let (mut answer, read) = read_error(answer).await?;
+        if read.code.as_deref() == Some("RequestTimeout")
+            && let Ok(busy) = 503_u16.try_into()
+        {
+            // The request came too slowly to be done: the client tries again what a busy server has not done, and no 400.
+            *answer.status_mut() = busy;
+            return Ok(answer);
+        }
         match S3Fault::of(&read, &self.about.bucket, &self.about.region) {
             Some(fault) => Err(refused(fault)),
             None => Ok(answer),

@@ -160,6 +160,21 @@ async fn a_throttled_request_is_tried_again_and_a_refused_one_is_not() {
 }
 
 #[tokio::test]
+async fn a_request_that_came_too_slowly_is_tried_again() {
+    let late = answer("400 Bad Request", "<Error><Code>RequestTimeout</Code></Error>");
+    let (endpoint, serving) = server(vec![late.clone(), answer("200 OK", ""), late, answer("200 OK", "rows")]);
+    let lake = prefix(&endpoint);
+    assert!(matches!(lake.create("a.json", "rows".into()).await.unwrap(), crate::Created::Now));
+    assert_eq!(lake.read("a.json").await.unwrap().as_deref(), Some(b"rows".as_slice()));
+    assert_eq!(serving.join().unwrap(), 4);
+
+    let other = answer("400 Bad Request", "<Error><Code>InvalidRequest</Code></Error>");
+    let (endpoint, serving) = server(vec![other]);
+    prefix(&endpoint).read("a.json").await.unwrap_err();
+    assert_eq!(serving.join().unwrap(), 1);
+}
+
+#[tokio::test]
 async fn a_server_that_never_answered_is_given_up_soon() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
