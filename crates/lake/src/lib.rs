@@ -27,7 +27,7 @@ pub use store_check::{check_store, ensure_store_checked};
 pub use store_error::{disk_error, fault_error, store_error};
 pub use stores::Stores;
 pub use table::{
-    CommitOutcome, CommitPurpose, LogUpkeep, Snapshot, TableCommit, checkpoint_due, checkpoint_overdue, clean_log,
-    check_commit, commit_version, file_names_since, hive_partition_path, newest_version, read_snapshot, version_of_run,
+    CommitOutcome, CommitPurpose, LogUpkeep, Snapshot, TableCommit, check_commit, checkpoint_due, checkpoint_overdue,
+    clean_log, commit_version, file_names_since, hive_partition_path, newest_version, read_snapshot, version_of_run,
     write_checkpoint,
 };

@@ -36,8 +36,8 @@ use super::{
     window::{Carried, Filtered},
 };
 use crate::{
-    Compression, Engine, MultiLine, ReadMode, Reading, RowRule, RuleAction, ScanReports, TableWrite, fault, json::JsonSource,
-    write::TableWriteExec,
+    Compression, Engine, MultiLine, ReadMode, Reading, RowRule, RuleAction, ScanReports, TableWrite, fault,
+    json::JsonSource, write::TableWriteExec,
 };
 
 /// The codec of a fleet's plans.

@@ -24,7 +24,6 @@ mod stores;
 mod task;
 mod window;
 
-pub(crate) use self::{planner::FleetPlanner, stores::OpenedStores};
 pub use self::{
     address::check_private,
     beat::{TaskBeat, decode_beats, encode_beats},
@@ -37,6 +36,7 @@ pub use self::{
     stores::LocalFiles,
     task::{PreparedTask, TaskExecutor, objects_of_partition, prepare_task, store_reports, task_context},
 };
+pub(crate) use self::{planner::FleetPlanner, stores::OpenedStores};
 
 /// Bytes of one message between a scheduler and its executors: a stage's plan names all files of a task.
 pub const FLEET_MESSAGE_BYTES_MAX: u32 = 256 << 20;

@@ -24,9 +24,7 @@ use datafusion::{
         Accumulator, AggregateUDF, AggregateUDFImpl, Expr, LimitEffect, LogicalPlan, PartitionEvaluator, ReversedUDAF,
         ReversedUDWF, Signature, Volatility, Window, WindowFunctionDefinition, WindowUDF, WindowUDFImpl,
         expr::{NullTreatment, WindowFunction},
-        function::{
-            AccumulatorArgs, ExpressionArgs, PartitionEvaluatorArgs, StateFieldsArgs, WindowUDFFieldArgs,
-        },
+        function::{AccumulatorArgs, ExpressionArgs, PartitionEvaluatorArgs, StateFieldsArgs, WindowUDFFieldArgs},
         utils::AggregateOrderSensitivity,
     },
     physical_expr::PhysicalExpr,

@@ -71,7 +71,8 @@ impl Scales {
         let away = if twice < count { 0 } else { sum.signum() };
         let rounded = whole.wrapping_add(i256::from_i128(away)).to_i128();
         let fits = rounded.filter(|average| Decimal128Type::is_valid_decimal_precision(*average, self.precision));
-        fits.map(Some).ok_or_else(|| exec_datafusion_err!("decimal overflow: an average does not fit {}", self.data_type()))
+        fits.map(Some)
+            .ok_or_else(|| exec_datafusion_err!("decimal overflow: an average does not fit {}", self.data_type()))
     }
 }
 
@@ -107,7 +108,8 @@ impl AggregateUDFImpl for RoundedAverage {
     fn state_fields(&self, args: StateFieldsArgs<'_>) -> Result<Vec<FieldRef>> {
         match args.input_fields.first().map(|field| field.data_type()) {
             Some(DataType::Decimal128(_, scale)) if !args.is_distinct => {
-                let field = |name: &str, data_type| Arc::new(Field::new(format!("{}[{name}]", args.name), data_type, true));
+                let field =
+                    |name: &str, data_type| Arc::new(Field::new(format!("{}[{name}]", args.name), data_type, true));
                 Ok(vec![field("count", DataType::UInt64), field("sum", sum_type(*scale))])
             }
             _ => self.native.state_fields(args),
@@ -248,7 +250,8 @@ impl GroupsAccumulator for GroupAverages {
 
     fn evaluate(&mut self, emit_to: EmitTo) -> Result<ArrayRef> {
         let groups = emit_to.take_needed(&mut self.groups).into_iter();
-        let averages = groups.map(|(count, sum)| self.scales.average(sum, count)).collect::<Result<Decimal128Array>>()?;
+        let averages =
+            groups.map(|(count, sum)| self.scales.average(sum, count)).collect::<Result<Decimal128Array>>()?;
         Ok(Arc::new(averages.with_data_type(self.scales.data_type())))
     }
 

@@ -196,7 +196,9 @@ fn without_leap_seconds(texts: ArrayRef) -> ArrayRef {
     if !given.iter().flatten().any(has_leap_second) {
         return texts;
     }
-    let marked = given.iter().map(|text| text.map(|text| if has_leap_second(text) { format!("{text}?") } else { text.to_owned() }));
+    let marked = given
+        .iter()
+        .map(|text| text.map(|text| if has_leap_second(text) { format!("{text}?") } else { text.to_owned() }));
     Arc::new(marked.collect::<StringArray>())
 }
 

@@ -82,13 +82,17 @@ impl ScalarUDFImpl for Round {
             },
             Some(ColumnarValue::Array(_)) => None,
         };
-        let (Some(digits), Some(values)) = (digits, args.args.first()) else { return self.native.invoke_with_args(args) };
+        let (Some(digits), Some(values)) = (digits, args.args.first()) else {
+            return self.native.invoke_with_args(args);
+        };
         let rounded = |values: &ArrayRef| -> ArrayRef {
             match values.as_primitive_opt::<Float64Type>() {
                 Some(values) => Arc::new(values.unary::<_, Float64Type>(|value| round(value, digits))),
-                None => Arc::new(values.as_primitive::<Float32Type>().unary::<_, Float32Type>(|value| {
-                    round_text(&format!("{value:e}"), digits).unwrap_or(value)
-                })),
+                None => Arc::new(
+                    values
+                        .as_primitive::<Float32Type>()
+                        .unary::<_, Float32Type>(|value| round_text(&format!("{value:e}"), digits).unwrap_or(value)),
+                ),
             }
         };
         match (values.data_type(), values) {

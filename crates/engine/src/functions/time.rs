@@ -110,11 +110,13 @@ fn instant_of(zone: Tz, shown: NaiveDateTime) -> Option<i64> {
     let offset = match zone.offset_from_local_datetime(&shown) {
         MappedLocalTime::Single(offset) => offset.fix(),
         MappedLocalTime::Ambiguous(one, other) => {
-            if one.fix().local_minus_utc() >= other.fix().local_minus_utc() { one.fix() } else { other.fix() }
+            if one.fix().local_minus_utc() >= other.fix().local_minus_utc() {
+                one.fix()
+            } else {
+                other.fix()
+            }
         }
-        MappedLocalTime::None => {
-            zone.offset_from_local_datetime(&shown.checked_sub_signed(BEFORE)?).earliest()?.fix()
-        }
+        MappedLocalTime::None => zone.offset_from_local_datetime(&shown.checked_sub_signed(BEFORE)?).earliest()?.fix(),
     };
     Some(shown.checked_sub_offset(offset)?.and_utc().timestamp_micros())
 }

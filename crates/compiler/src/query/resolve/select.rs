@@ -153,10 +153,7 @@ impl Resolver<'_> {
 
     fn set_operation(&mut self, body: &mut SetExpr, span: &Range<usize>) -> Vec<Output> {
         let SetExpr::SetOperation { left, op, right, set_quantifier } = body else { return Vec::new() };
-        if matches!(
-            set_quantifier,
-            SetQuantifier::ByName | SetQuantifier::AllByName | SetQuantifier::DistinctByName
-        ) {
+        if matches!(set_quantifier, SetQuantifier::ByName | SetQuantifier::AllByName | SetQuantifier::DistinctByName) {
             self.unsupported(span.clone(), "BY NAME");
         }
         if *op == SetOperator::Minus {
@@ -165,8 +162,7 @@ impl Resolver<'_> {
         let outputs = self.set_expr(left);
         let others = self.set_expr(right);
         if outputs.len() != others.len() && !outputs.is_empty() && !others.is_empty() {
-            let message =
-                format!("the two sides of this {op} have {} and {} columns", outputs.len(), others.len());
+            let message = format!("the two sides of this {op} have {} and {} columns", outputs.len(), others.len());
             self.report(self.source.error("set_columns", self.source.range_of(right.as_ref()), message));
         }
         if *set_quantifier == SetQuantifier::All && *op != SetOperator::Union && !outputs.is_empty() {

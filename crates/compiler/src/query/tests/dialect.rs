@@ -137,7 +137,9 @@ fn a_date_has_no_hours() {
         assert_eq!(found.len(), 1, "{text}");
         assert_eq!(found[0].0, "date_hours", "{text}");
     }
-    model("SELECT CAST(page AS DATE) + INTERVAL '1' MONTH AS a, CAST(page AS TIMESTAMP) + INTERVAL '5' HOUR AS b FROM staging.events");
+    model(
+        "SELECT CAST(page AS DATE) + INTERVAL '1' MONTH AS a, CAST(page AS TIMESTAMP) + INTERVAL '5' HOUR AS b FROM staging.events",
+    );
 }
 
 #[test]
