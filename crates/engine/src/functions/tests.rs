@@ -255,7 +255,7 @@ fn the_page_about_sql_and_the_registry_name_the_same_functions() {
         time::functions(),
     ];
     let scalar = families.iter().flatten().map(|function| function.name());
-    let aggregates: Vec<_> = aggregate::functions().into_iter().chain(sum::functions()).collect();
+    let aggregates: Vec<_> = [aggregate::functions(), sum::functions(), average::functions()].concat();
     let ours = scalar.chain(aggregates.iter().map(|function| function.name()));
     let hidden: Vec<_> = ours
         .filter(|name| !internal.iter().any(|prefix| name.starts_with(prefix)))
