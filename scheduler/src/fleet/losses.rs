@@ -6,8 +6,8 @@
 
 use std::collections::BTreeMap;
 
-/// Executors that one partition of a stage may cost.
-pub(super) const LOSSES_MAX: u32 = 2;
+/// Executors that one partition of a stage may cost. Where executors are taken away often, two are lost by chance.
+pub(super) const LOSSES_MAX: u32 = 3;
 
 /// One partition of one stage.
 pub(super) type Part = (usize, usize);
@@ -52,12 +52,15 @@ mod tests {
     }
 
     #[test]
-    fn a_task_that_has_cost_two_executors_is_named() {
+    fn a_task_that_has_cost_three_executors_is_named() {
         let mut losses = Losses::default();
         losses.saw(running(&[((1, 0), "a"), ((1, 1), "b")]));
         assert_eq!(losses.lose("a"), None);
         losses.saw(running(&[((1, 0), "b"), ((1, 1), "b")]));
-        assert_eq!(losses.lose("b"), Some((1, 0)));
+        assert_eq!(losses.lose("b"), None, "two may be chance");
+        losses.saw(running(&[((1, 0), "c"), ((1, 1), "d")]));
+        assert_eq!(losses.lose("d"), None);
+        assert_eq!(losses.lose("c"), Some((1, 0)));
     }
 
     #[test]
