@@ -1,6 +1,7 @@
 //! The effects of publishing: checks before the outcome, then commits, then the release.
 //!
-//! Data flow: written files -> [`check_table`] -> [`check_commits`] -> outcome -> **[`commit_table`]** for each table -> **[`release`]**.
+//! Data flow: written files -> [`check_table`] -> [`check_commits`] -> outcome -> **[`commit_table`]** for each table ->
+//! **[`release`]**.
 //!
 //! Invariant: nothing here runs before its turn in [`super::machine`]; each function may be repeated by any driver.
 
