@@ -8,10 +8,7 @@
 //!
 //! Invariant: a wrapped function has the name, the type and the values of the function and the clause that it is of.
 
-use std::{
-    hash::{Hash, Hasher},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 use datafusion::{
     arrow::{
@@ -228,18 +225,11 @@ impl Accumulator for Kept {
 }
 
 /// A window function that knows by itself whether it ignores NULL and is evaluated backwards.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, Hash)]
 pub(super) struct Carried {
     function: Arc<WindowUDF>,
     pub(super) ignore_nulls: bool,
     pub(super) is_reversed: bool,
-}
-
-impl Hash for Carried {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.function.hash(state);
-        (self.ignore_nulls, self.is_reversed).hash(state);
-    }
 }
 
 impl Carried {
